@@ -1,0 +1,1 @@
+//! Pure call state machine, media keys, frame encryption and ICE policy

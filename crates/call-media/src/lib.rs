@@ -1,0 +1,1 @@
+//! Audio and video sources, sinks, codecs and the jitter buffer

@@ -1,0 +1,1 @@
+//! Seeded network emulation in virtual time, and the same network as a real-time UDP forwarder

@@ -1,0 +1,1 @@
+//! Private audio and video calls without identifiers: the SDK
