@@ -2,6 +2,13 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::alphabet::URL_SAFE;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use rand::CryptoRng;
+
+use crate::error::FieldFault;
+
 /// Identifies one call. Chosen at random by the caller, the same in all events of the call.
 ///
 /// On the wire: padded base64url of the 16 bytes (24 characters). The order of two ids, which
@@ -12,6 +19,26 @@ pub struct CallId(pub [u8; Self::LEN]);
 impl CallId {
     /// Bytes in a call id.
     pub const LEN: usize = 16;
+
+    /// A new id; the caller makes one for each call.
+    pub fn random(rng: &mut (impl CryptoRng + ?Sized)) -> Self {
+        let mut bytes = [0; Self::LEN];
+        rng.fill_bytes(&mut bytes);
+        Self(bytes)
+    }
+
+    /// The id as the wire has it: 24 characters.
+    pub fn to_base64(&self) -> String {
+        BASE64_URL.encode(self.0)
+    }
+
+    /// Reads the wire's form, with or without padding.
+    ///
+    /// # Errors
+    /// [`FieldFault::NotBase64`] or [`FieldFault::WrongLength`].
+    pub fn from_base64(text: &str) -> Result<Self, FieldFault> {
+        decode_base64(text).map(Self)
+    }
 }
 
 impl fmt::Debug for CallId {
@@ -34,6 +61,31 @@ pub enum CallEvent {
     Extra(ExtraCandidates),
     /// `x.call.end`, either way.
     End,
+}
+
+impl CallEvent {
+    /// Name of the event on the wire.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Invitation(_) => names::INVITATION,
+            Self::Offer(_) => names::OFFER,
+            Self::Answer(_) => names::ANSWER,
+            Self::Extra(_) => names::EXTRA,
+            Self::End => names::END,
+        }
+    }
+}
+
+/// Names of the call events on the wire.
+pub(crate) mod names {
+    pub(crate) const INVITATION: &str = "x.call.inv";
+    pub(crate) const OFFER: &str = "x.call.offer";
+    pub(crate) const ANSWER: &str = "x.call.answer";
+    pub(crate) const EXTRA: &str = "x.call.extra";
+    pub(crate) const END: &str = "x.call.end";
+
+    /// All five.
+    pub(crate) const ALL: [&str; 5] = [INVITATION, OFFER, ANSWER, EXTRA, END];
 }
 
 /// A call event and the call to which it belongs.
@@ -121,7 +173,16 @@ pub struct CallVersionRange {
 
 impl CallVersionRange {
     /// Version 1 alone.
-    pub const V1: Self = Self { min: CallVersion::V1, max: CallVersion::V1 };
+    pub const V1: Self = Self {
+        min: CallVersion::V1,
+        max: CallVersion::V1,
+    };
+
+    /// What this crate's events can express: versions 1 and 2.
+    pub const SUPPORTED: Self = Self {
+        min: CallVersion::V1,
+        max: CallVersion::V2,
+    };
 
     /// `None` if `min` is larger than `max`.
     pub fn new(min: CallVersion, max: CallVersion) -> Option<Self> {
@@ -159,6 +220,38 @@ pub struct CallDhPublicKey(pub [u8; Self::LEN]);
 impl CallDhPublicKey {
     /// Bytes in a raw X25519 public key.
     pub const LEN: usize = 32;
+
+    /// The key as the wire has it: 60 characters.
+    pub fn to_base64(&self) -> String {
+        BASE64_URL.encode(self.to_spki())
+    }
+
+    /// Reads the wire's form, with or without padding.
+    ///
+    /// # Errors
+    /// [`FieldFault::NotBase64`], [`FieldFault::WrongLength`], or [`FieldFault::NotAnX25519Key`]
+    /// if the 44 bytes are the SubjectPublicKeyInfo of something else.
+    pub fn from_base64(text: &str) -> Result<Self, FieldFault> {
+        let der: [u8; SPKI_LEN] = decode_base64(text)?;
+        Self::from_spki(&der).ok_or(FieldFault::NotAnX25519Key)
+    }
+
+    /// The key as SubjectPublicKeyInfo in DER (RFC 8410 §4).
+    pub fn to_spki(&self) -> [u8; SPKI_LEN] {
+        let mut der = [0; SPKI_LEN];
+        let (prefix, key) = der.split_at_mut(X25519_SPKI_PREFIX.len());
+        prefix.copy_from_slice(&X25519_SPKI_PREFIX);
+        key.copy_from_slice(&self.0);
+        der
+    }
+
+    /// `None` if `der` is not the SubjectPublicKeyInfo of an X25519 key.
+    pub fn from_spki(der: &[u8]) -> Option<Self> {
+        der.strip_prefix(&X25519_SPKI_PREFIX)?
+            .try_into()
+            .ok()
+            .map(Self)
+    }
 }
 
 impl fmt::Debug for CallDhPublicKey {
@@ -223,6 +316,93 @@ pub struct IceCandidate {
 impl fmt::Debug for IceCandidate {
     /// Prints no candidate: it holds an address.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IceCandidate").field("sdp_mid", &self.sdp_mid).finish_non_exhaustive()
+        f.debug_struct("IceCandidate")
+            .field("sdp_mid", &self.sdp_mid)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Bytes of an X25519 key as SubjectPublicKeyInfo.
+const SPKI_LEN: usize = X25519_SPKI_PREFIX.len() + CallDhPublicKey::LEN;
+
+/// What stands before the raw key: SEQUENCE { SEQUENCE { OID 1.3.101.110 }, BIT STRING.
+const X25519_SPKI_PREFIX: [u8; 12] = [
+    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x6e, 0x03, 0x21, 0x00,
+];
+
+/// Written with padding, read with or without it: SimpleX's parsers take both.
+pub(crate) const BASE64_URL: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+fn decode_base64<const N: usize>(text: &str) -> Result<[u8; N], FieldFault> {
+    let bytes = BASE64_URL.decode(text).map_err(|_| FieldFault::NotBase64)?;
+    <[u8; N]>::try_from(bytes).map_err(|bytes| FieldFault::WrongLength {
+        expected: N,
+        actual: bytes.len(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "MCowBQYDK2VuAyEAS2Wibm5cR6JBxZzVYAQ_yt144Tojra5B84NhkO1fQ0c=";
+
+    #[test]
+    fn base64_needs_no_padding_but_no_other_alphabet() {
+        let id = CallId::from_base64("luuFPHrkierdJ2FPLb8Nyw==").unwrap();
+        assert_eq!(CallId::from_base64("luuFPHrkierdJ2FPLb8Nyw"), Ok(id));
+        assert_eq!(
+            CallId::from_base64("luuFPHrkierdJ2FPLb8Ny+=="),
+            Err(FieldFault::NotBase64)
+        );
+        assert_eq!(
+            CallId::from_base64("luuFPHrkierdJ2FPLb8Nyx=="),
+            Err(FieldFault::NotBase64)
+        );
+    }
+
+    #[test]
+    fn an_id_of_another_length_is_refused_with_both_lengths() {
+        let fault = FieldFault::WrongLength {
+            expected: 16,
+            actual: 3,
+        };
+        assert_eq!(CallId::from_base64("AAAA"), Err(fault));
+    }
+
+    #[test]
+    fn a_key_is_read_from_its_subject_public_key_info_only() {
+        let key = CallDhPublicKey::from_base64(KEY).unwrap();
+        assert_eq!(key.0[..2], [0x4b, 0x65]);
+        assert_eq!(key.to_base64(), KEY);
+        let ed25519 = KEY.replace("K2Vu", "K2Vw");
+        assert_eq!(
+            CallDhPublicKey::from_base64(&ed25519),
+            Err(FieldFault::NotAnX25519Key)
+        );
+    }
+
+    #[test]
+    fn debug_output_shows_no_key_id_or_address() {
+        let candidate = IceCandidate {
+            candidate: "candidate:1 1 udp 1 198.51.100.7 9 typ host".into(),
+            username_fragment: Some("secret".into()),
+            ..IceCandidate::default()
+        };
+        let description = SessionDescription {
+            kind: SdpKind::Offer,
+            sdp: "a=secret".into(),
+        };
+        let printed = format!(
+            "{candidate:?} {description:?} {:?} {:?}",
+            CallId([0xab; 16]),
+            CallDhPublicKey([0xab; 32]),
+        );
+        for hidden in ["198.51", "secret", "171", "ab,"] {
+            assert!(!printed.contains(hidden), "{printed}");
+        }
     }
 }

@@ -1,12 +1,65 @@
 //! Call events of SimpleX Chat: chat envelope, batches, compression, and the channel that carries them.
+//!
+//! From the outside in: a [`SignalChannel`] carries bodies; [`decode_body`] makes [`ChatMessage`]s
+//! out of one (plain, batched or compressed); a message whose event is one of the five call events
+//! holds a [`CallMessage`], any other is kept raw. "Call protocol" in this crate's documentation
+//! means the SimpleX Chat call protocol.
+//!
+//! ```
+//! use call_signal::{CallEvent, CallId, CallMessage, ChatEvent, BodyLimit, Envelope};
+//!
+//! let end = CallMessage { call_id: CallId([7; 16]), event: CallEvent::End };
+//! let message = Envelope::default().call(&end)?;
+//! let body = call_signal::encode_body(&[message], BodyLimit::PostQuantum)?;
+//! assert_eq!(
+//!     body,
+//!     br#"{"v":"1-16","event":"x.call.end","params":{"callId":"BwcHBwcHBwcHBwcHBwcHBw=="}}"#,
+//! );
+//! for message in call_signal::decode_body(&body)? {
+//!     assert_eq!(message?.event(), &ChatEvent::Call(end.clone()));
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What a peer sends never panics here, and costs memory in proportion to named limits only. Errors
+//! say whose fault it was: [`MessageError`], [`BodyError`] and [`LzError`](lz_string::LzError) are
+//! the peer's, [`EncodeError`] ours, [`ChannelError`] the network's. None repeats what the message
+//! said, since that holds keys and addresses.
+//!
+//! Without the default feature `channel` the crate does not need tokio.
 
+mod body;
+mod call_json;
+#[cfg(feature = "channel")]
+mod channel;
+mod compression;
+mod error;
 mod event;
+mod json;
+pub mod lz_string;
+mod message;
+mod session;
+mod version;
 
+pub use body::{
+    BodyLimit, MAX_BODY, MAX_INFO_POST_QUANTUM, MAX_JSON, MAX_MESSAGES, MAX_POST_QUANTUM,
+    decode_body, encode_body,
+};
+#[cfg(feature = "channel")]
+pub use channel::{
+    ChannelError, Incoming, Lines, MAX_LINE, MEMORY_CAPACITY, MemoryChannel, OutgoingMessage,
+    ReceivedMessage, RefusedBody, SentId, SignalChannel, memory_pair,
+};
+pub use error::{BodyError, EncodeError, FieldError, FieldFault, MessageError};
 pub use event::{
     Answer, CallDhPublicKey, CallEvent, CallId, CallMedia, CallMessage, CallType, CallVersion,
     CallVersionRange, ExtraCandidates, IceCandidate, Invitation, Offer, RtcSession, SdpKind,
     SessionDescription,
 };
+pub use json::{NotJson, RawJson};
+pub use message::{ChatEvent, ChatMessage, Envelope, MessageId};
+pub use session::{MAX_CANDIDATES_TEXT, parse_candidates, write_candidates};
+pub use version::{ChatVersionRange, NotAVersionRange};
 
 /// Most candidates taken from one message.
 pub const MAX_CANDIDATES: usize = 256;
