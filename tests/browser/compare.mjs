@@ -13,10 +13,12 @@ const WINDOW = RATE / 2;
 const HOP = RATE / 4;
 /** A window quieter than this share of the loudest one says nothing: it is a pause, or comfort noise. */
 const QUIET = 0.2;
-const ENVELOPE_STEP = RATE / 50;
-/** Opus leaves 0.9 and more; other speech of the same voice reaches 0.5. */
+/** Opus and a jitter buffer leave 0.85 to 0.96; other words of the same voice reach 0.51. */
 const SAME_WAVEFORM = 0.75;
-const SAME_ENVELOPE = 0.75;
+/** Neighbouring windows follow each other if their places in the sent sound are this much apart or less from where they should be. */
+const STRETCH = 0.06 * RATE;
+/** One jump of the sound in three seconds leaves 0.8 and more; other words of the same voice reach 0.54. */
+const SAME_ORDER = 0.6;
 const MIN_WINDOWS = 3;
 /** Of a long recording, as many windows are searched for, spread evenly. */
 const MAX_WINDOWS = 40;
@@ -24,27 +26,30 @@ const MAX_WINDOWS = 40;
 /**
  * Compares two WAV files of any rates.
  *
- * A jitter buffer stretches and shortens sound as it plays, so one correlation over everything would lose its alignment. Received sound
- * is therefore cut into windows of half a second, and each that is loud enough is searched for in the sent sound by normalised
- * cross-correlation, at 8 kHz. `waveform` is the median of the windows' peaks: it tells that the very samples are those sent.
- * `envelope` is the peak of the same correlation for the loudness, in steps of 20 ms, of what was received from the first sound to the
- * last: it tells that the pieces come in the right order. The sent sound may be played once or over and over.
+ * A jitter buffer stretches and shortens sound as it plays, and jumps when the network or the machine stalls, so one correlation over
+ * everything would lose its alignment. Received sound is therefore cut into windows of half a second, and each that is loud enough is
+ * searched for in the sent sound by normalised cross-correlation, at 8 kHz. `waveform` is the median of the windows' peaks: it tells
+ * that the very samples are those sent. `order` is the share of neighbouring windows that were found one after the other: it tells
+ * that the pieces make up the same whole. The sent sound may be played once or over and over.
  *
- * @returns {{same: boolean, waveform: number, envelope: number, windows: number, delaySeconds: number|null}} `delaySeconds` is how much
- *   later sound is in the received file than in the sent one, by the envelope, and less than the sent file's length where that repeats
+ * @returns {{same: boolean, waveform: number, order: number, windows: number, delaySeconds: number|null}} `delaySeconds` is how much
+ *   later the best window is in the received file than in the sent one, reckoned from the sent sound's latest repetition
  */
 export function compareWavs(sentFile, receivedFile) {
   const sent = load(sentFile);
   const received = load(receivedFile);
-  const peaks = loudWindows(received).map((start) => bestMatch(looped(sent, WINDOW), received.subarray(start, start + WINDOW)).peak);
-  const waveform = median(peaks);
-  const shape = compareEnvelopes(sent, received);
+  if (sent.length < WINDOW) throw new Error(`${sentFile} is shorter than ${WINDOW / RATE} s`);
+  const reference = looped(sent, WINDOW);
+  const windows = loudWindows(received).map((start) => ({ start, ...bestMatch(reference, received.subarray(start, start + WINDOW)) }));
+  const waveform = median(windows.map(({ peak }) => peak));
+  const order = shareInOrder(windows, sent.length);
+  const best = windows.toSorted((a, b) => b.peak - a.peak)[0];
   return {
-    same: peaks.length >= MIN_WINDOWS && waveform >= SAME_WAVEFORM && shape.peak >= SAME_ENVELOPE,
+    same: windows.length >= MIN_WINDOWS && waveform >= SAME_WAVEFORM && order >= SAME_ORDER,
     waveform,
-    envelope: shape.peak,
-    windows: peaks.length,
-    delaySeconds: shape.delaySeconds,
+    order,
+    windows: windows.length,
+    delaySeconds: best ? modulo(best.start - best.lag, sent.length) / RATE : null,
   };
 }
 
@@ -56,20 +61,30 @@ function load(file) {
 /** To 8 kHz by a windowed sinc that cuts off at 3.6 kHz or below the source's own limit. */
 function resample(samples, from) {
   const cutoff = Math.min(3600, 0.45 * from) / from;
-  const reach = Math.ceil(16 / cutoff / 2);
+  const reach = Math.ceil(8 / cutoff);
+  const kernels = new Map();
   const out = new Float64Array(Math.floor((samples.length * RATE) / from));
   for (let at = 0; at < out.length; at += 1) {
-    const centre = (at * from) / RATE;
-    const first = Math.max(0, Math.ceil(centre - reach));
-    const last = Math.min(samples.length - 1, Math.floor(centre + reach));
-    for (let tap = first; tap <= last; tap += 1) {
-      const distance = tap - centre;
-      const phase = 2 * Math.PI * cutoff * distance;
-      const sinc = phase === 0 ? 1 : Math.sin(phase) / phase;
-      out[at] += samples[tap] * 2 * cutoff * sinc * (0.5 + 0.5 * Math.cos((Math.PI * distance) / reach));
+    // The place in the source is a whole number of samples and this many parts in 8000.
+    const parts = (at * from) % RATE;
+    if (!kernels.has(parts)) kernels.set(parts, sinc(cutoff, reach, parts / RATE));
+    const kernel = kernels.get(parts);
+    const first = (at * from - parts) / RATE - reach;
+    for (let tap = Math.max(0, -first); tap < kernel.length && first + tap < samples.length; tap += 1) {
+      out[at] += samples[first + tap] * kernel[tap];
     }
   }
   return out;
+}
+
+/** A low-pass filter about a centre that lies `fraction` of a sample behind its middle tap, under a Hann window. */
+function sinc(cutoff, reach, fraction) {
+  return Float64Array.from({ length: 2 * reach + 1 }, (_, tap) => {
+    const distance = tap - reach - fraction;
+    if (Math.abs(distance) >= reach) return 0;
+    const phase = 2 * Math.PI * cutoff * distance;
+    return 2 * cutoff * (phase === 0 ? 1 : Math.sin(phase) / phase) * (0.5 + 0.5 * Math.cos((Math.PI * distance) / reach));
+  });
 }
 
 function loudWindows(samples) {
@@ -82,26 +97,22 @@ function loudWindows(samples) {
   return Array.from({ length: Math.floor(loud.length / step) }, (_, index) => loud[Math.floor(index * step)]);
 }
 
-function compareEnvelopes(sent, received) {
-  const all = envelope(received);
-  const limit = QUIET * Math.max(...all);
-  const first = all.findIndex((loudness) => loudness > limit);
-  const outline = withoutMean(all.slice(first, all.findLastIndex((loudness) => loudness > limit) + 1));
-  const { peak, lag } = bestMatch(envelope(looped(sent, received.length)), outline);
-  const delaySeconds = ((first - lag) * ENVELOPE_STEP) / RATE;
-  const length = sent.length / RATE;
-  return { peak, delaySeconds: delaySeconds < 0 ? delaySeconds + length : delaySeconds };
+function shareInOrder(windows, length) {
+  const following = windows.slice(1).filter(({ start, lag }, index) => {
+    const before = windows[index];
+    const off = modulo(start - before.start - (lag - before.lag), length);
+    return Math.min(off, length - off) <= STRETCH;
+  });
+  return windows.length < 2 ? 0 : following.length / (windows.length - 1);
+}
+
+function modulo(value, length) {
+  return ((value % length) + length) % length;
 }
 
 /** The sound, repeated until a piece of `more` samples can begin anywhere in its first turn. */
 function looped(samples, more) {
   return Float64Array.from({ length: samples.length + more }, (_, at) => samples[at % samples.length]);
-}
-
-function envelope(samples) {
-  return Float64Array.from({ length: Math.floor(samples.length / ENVELOPE_STEP) }, (_, at) =>
-    rms(samples.subarray(at * ENVELOPE_STEP, (at + 1) * ENVELOPE_STEP)),
-  );
 }
 
 /**

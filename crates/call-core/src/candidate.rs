@@ -157,7 +157,9 @@ impl fmt::Display for Candidate {
         if let Some(related) = &self.related {
             write!(f, " raddr {} rport {}", related.address, related.port)?;
         }
-        self.extensions.iter().try_for_each(|e| write!(f, " {} {}", e.name, e.value))
+        self.extensions
+            .iter()
+            .try_for_each(|e| write!(f, " {} {}", e.name, e.value))
     }
 }
 
@@ -259,11 +261,19 @@ impl CandidateAddress {
             return Ok(Self::Ip(address));
         }
         let name = text.to_ascii_lowercase();
-        let label = name.strip_suffix(MDNS_SUFFIX).ok_or(CandidateError::Invalid("address"))?;
+        let label = name
+            .strip_suffix(MDNS_SUFFIX)
+            .ok_or(CandidateError::Invalid("address"))?;
         let valid = !label.is_empty()
             && name.len() <= MAX_MDNS_LEN
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        if valid { Ok(Self::Mdns(name)) } else { Err(CandidateError::Invalid("address")) }
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if valid {
+            Ok(Self::Mdns(name))
+        } else {
+            Err(CandidateError::Invalid("address"))
+        }
     }
 
     /// The address, where it is not a name.
@@ -323,8 +333,14 @@ pub struct CandidateExtension {
 
 fn parse_foundation(text: &str) -> Result<String, CandidateError> {
     let valid = text.len() <= MAX_FOUNDATION_LEN
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/');
-    if valid { Ok(text.to_owned()) } else { Err(CandidateError::Invalid("foundation")) }
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/');
+    if valid {
+        Ok(text.to_owned())
+    } else {
+        Err(CandidateError::Invalid("foundation"))
+    }
 }
 
 fn parse_component(text: &str) -> Result<u16, CandidateError> {
@@ -346,8 +362,14 @@ fn parse_number<T: FromStr>(text: &str, part: &'static str) -> Result<T, Candida
 
 fn parse_token(text: &str, part: &'static str) -> Result<String, CandidateError> {
     let valid = text.len() <= MAX_TOKEN_LEN
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.!+".contains(&b));
-    if valid { Ok(text.to_ascii_lowercase()) } else { Err(CandidateError::Invalid(part)) }
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.!+".contains(&b));
+    if valid {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err(CandidateError::Invalid(part))
+    }
 }
 
 type Tail = (Option<RelatedAddress>, Vec<CandidateExtension>);
@@ -356,7 +378,9 @@ type Tail = (Option<RelatedAddress>, Vec<CandidateExtension>);
 fn parse_tail<'a>(mut parts: impl Iterator<Item = &'a str>) -> Result<Tail, CandidateError> {
     let (mut address, mut port, mut extensions) = (None, None, Vec::new());
     while let Some(name) = parts.next() {
-        let value = parts.next().ok_or(CandidateError::Missing("extension value"))?;
+        let value = parts
+            .next()
+            .ok_or(CandidateError::Missing("extension value"))?;
         match name {
             "raddr" => address = Some(parse_related_address(value)),
             "rport" => port = Some(parse_number(value, "rport")?),
@@ -366,7 +390,9 @@ fn parse_tail<'a>(mut parts: impl Iterator<Item = &'a str>) -> Result<Tail, Cand
             _ => extensions.push(parse_extension(name, value)?),
         }
     }
-    let related = address.zip(port).map(|(address, port)| RelatedAddress { address, port });
+    let related = address
+        .zip(port)
+        .map(|(address, port)| RelatedAddress { address, port });
     Ok((related, extensions))
 }
 
@@ -381,7 +407,10 @@ fn parse_extension(name: &str, value: &str) -> Result<CandidateExtension, Candid
     if name.len() > MAX_TOKEN_LEN || !printable(name) || !printable(value) {
         return Err(CandidateError::Invalid("extension"));
     }
-    Ok(CandidateExtension { name: name.to_owned(), value: value.to_owned() })
+    Ok(CandidateExtension {
+        name: name.to_owned(),
+        value: value.to_owned(),
+    })
 }
 
 /// Why a text is no candidate. The fault of whoever wrote it.

@@ -125,7 +125,9 @@ impl FrameEncryptor {
         if self.stats.encrypted >= MAX_FRAMES_PER_KEY {
             return Err(FrameError::KeyExhausted);
         }
-        let plaintext = frame.get_mut(kind.clear_len()..).ok_or(FrameError::Truncated)?;
+        let plaintext = frame
+            .get_mut(kind.clear_len()..)
+            .ok_or(FrameError::Truncated)?;
         let mut iv = [0; IV_LEN];
         self.ivs.fill_bytes(&mut iv);
         let tag = self
@@ -146,7 +148,9 @@ impl FrameEncryptor {
 impl fmt::Debug for FrameEncryptor {
     /// Prints neither key nor generator.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FrameEncryptor").field("stats", &self.stats).finish_non_exhaustive()
+        f.debug_struct("FrameEncryptor")
+            .field("stats", &self.stats)
+            .finish_non_exhaustive()
     }
 }
 
@@ -159,7 +163,10 @@ pub struct FrameDecryptor {
 impl FrameDecryptor {
     /// A decryptor for the frames that the peer encrypts under `key`.
     pub fn new(key: &MediaKey) -> Self {
-        Self { cipher: cipher(key), stats: DecryptStats::default() }
+        Self {
+            cipher: cipher(key),
+            stats: DecryptStats::default(),
+        }
     }
 
     /// Decrypts `frame` into a new buffer.
@@ -195,7 +202,12 @@ impl FrameDecryptor {
 
     fn open(&mut self, kind: FrameKind, frame: &[u8]) -> Result<Vec<u8>, FrameError> {
         let Parts { clear, sealed } = Parts::of(kind, frame)?;
-        let Some(Sealed { ciphertext, tag, iv }) = sealed else {
+        let Some(Sealed {
+            ciphertext,
+            tag,
+            iv,
+        }) = sealed
+        else {
             self.stats.header_only += 1;
             return Ok(clear.to_vec());
         };
@@ -211,7 +223,12 @@ impl FrameDecryptor {
     fn open_in_place(&mut self, kind: FrameKind, frame: &mut Vec<u8>) -> Result<(), FrameError> {
         let Parts { clear, sealed } = Parts::of(kind, frame)?;
         let clear_len = clear.len();
-        let Some(Sealed { ciphertext, tag, iv }) = sealed else {
+        let Some(Sealed {
+            ciphertext,
+            tag,
+            iv,
+        }) = sealed
+        else {
             self.stats.header_only += 1;
             frame.truncate(clear_len);
             return Ok(());
@@ -240,7 +257,9 @@ impl FrameDecryptor {
 impl fmt::Debug for FrameDecryptor {
     /// Prints no key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FrameDecryptor").field("stats", &self.stats).finish_non_exhaustive()
+        f.debug_struct("FrameDecryptor")
+            .field("stats", &self.stats)
+            .finish_non_exhaustive()
     }
 }
 
@@ -317,16 +336,30 @@ impl<'a> Parts<'a> {
         if frame.len() > MAX_FRAME_LEN + FRAME_OVERHEAD {
             return Err(FrameError::TooLarge(frame.len()));
         }
-        let (clear, rest) =
-            frame.split_at_checked(kind.clear_len()).ok_or(FrameError::Truncated)?;
+        let (clear, rest) = frame
+            .split_at_checked(kind.clear_len())
+            .ok_or(FrameError::Truncated)?;
         if rest.len() == IV_LEN {
-            return Ok(Self { clear, sealed: None });
+            return Ok(Self {
+                clear,
+                sealed: None,
+            });
         }
-        let (rest, iv) = rest.split_last_chunk::<IV_LEN>().ok_or(FrameError::Truncated)?;
-        let (ciphertext, tag) =
-            rest.split_last_chunk::<TAG_LEN>().ok_or(FrameError::Truncated)?;
-        let sealed = Sealed { ciphertext, tag: Tag::from(*tag), iv: Nonce::from(*iv) };
-        Ok(Self { clear, sealed: Some(sealed) })
+        let (rest, iv) = rest
+            .split_last_chunk::<IV_LEN>()
+            .ok_or(FrameError::Truncated)?;
+        let (ciphertext, tag) = rest
+            .split_last_chunk::<TAG_LEN>()
+            .ok_or(FrameError::Truncated)?;
+        let sealed = Sealed {
+            ciphertext,
+            tag: Tag::from(*tag),
+            iv: Nonce::from(*iv),
+        };
+        Ok(Self {
+            clear,
+            sealed: Some(sealed),
+        })
     }
 }
 
@@ -350,4 +383,19 @@ pub enum FrameError {
     /// [`MAX_FRAMES_PER_KEY`] frames went out under this key. End the call and start another.
     #[error("the call's key has encrypted as many frames as it may; start a new call")]
     KeyExhausted,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_has_encrypted_enough_frames_encrypts_no_more() {
+        let key = MediaKey::from_bytes(&[42; 32]);
+        let mut encryptor = FrameEncryptor::new(&key, &mut ChaCha20Rng::seed_from_u64(1));
+        encryptor.stats.encrypted = MAX_FRAMES_PER_KEY - 1;
+        assert!(encryptor.encrypt(FrameKind::Audio, b"frame").is_ok());
+        let refused = encryptor.encrypt(FrameKind::Audio, b"frame");
+        assert_eq!(refused, Err(FrameError::KeyExhausted));
+    }
 }

@@ -32,7 +32,11 @@ pub fn choose_servers<R: Rng + ?Sized>(
     let mut relays: Vec<&IceServer> = Vec::new();
     let mut stun: Vec<&IceServer> = Vec::new();
     for server in servers {
-        let kind = if server.is_relay() { &mut relays } else { &mut stun };
+        let kind = if server.is_relay() {
+            &mut relays
+        } else {
+            &mut stun
+        };
         if !kind.contains(&server) {
             kind.push(server);
         }
@@ -43,7 +47,11 @@ pub fn choose_servers<R: Rng + ?Sized>(
         }
         stun.clear();
     }
-    let mut chosen: Vec<_> = relays.sample(rng, MAX_RELAYS_PER_CALL).copied().cloned().collect();
+    let mut chosen: Vec<_> = relays
+        .sample(rng, MAX_RELAYS_PER_CALL)
+        .copied()
+        .cloned()
+        .collect();
     chosen.extend(stun.sample(rng, MAX_STUN_PER_CALL).copied().cloned());
     Ok(chosen)
 }

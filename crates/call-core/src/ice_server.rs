@@ -68,13 +68,21 @@ impl IceServer {
 
     /// The port as written, or the scheme's own (RFC 7064 §3.1, RFC 7065 §3.1).
     pub fn port(&self) -> u16 {
-        self.port.unwrap_or(if self.scheme.is_tls() { DEFAULT_TLS_PORT } else { DEFAULT_PORT })
+        self.port.unwrap_or(if self.scheme.is_tls() {
+            DEFAULT_TLS_PORT
+        } else {
+            DEFAULT_PORT
+        })
     }
 
     /// Transport between us and the server: as written, or UDP for `stun` and `turn` and TCP for
     /// `stuns` and `turns` (RFC 7065 §3.1). `turns` over UDP means DTLS.
     pub fn transport(&self) -> IceTransport {
-        let default = if self.scheme.is_tls() { IceTransport::Tcp } else { IceTransport::Udp };
+        let default = if self.scheme.is_tls() {
+            IceTransport::Tcp
+        } else {
+            IceTransport::Udp
+        };
         self.transport.unwrap_or(default)
     }
 
@@ -94,7 +102,10 @@ impl IceServer {
         let (scheme, port) = (self.scheme.as_str(), self.port());
         let host = self.host.in_uri();
         if self.is_relay() {
-            format!("{scheme}:{host}:{port}?transport={}", self.transport().as_str())
+            format!(
+                "{scheme}:{host}:{port}?transport={}",
+                self.transport().as_str()
+            )
         } else {
             format!("{scheme}:{host}:{port}")
         }
@@ -149,7 +160,13 @@ impl FromStr for IceServer {
         };
         let transport = query.map(|query| parse_query(scheme, query)).transpose()?;
         let (host, port) = parse_authority(authority)?;
-        Ok(Self { scheme, host, port, transport, credentials })
+        Ok(Self {
+            scheme,
+            host,
+            port,
+            transport,
+            credentials,
+        })
     }
 }
 
@@ -169,13 +186,20 @@ impl fmt::Debug for IceServer {
 /// The first line that is not a server, or the one after [`MAX_ICE_SERVERS`].
 pub fn parse_servers(text: &str) -> Result<Vec<IceServer>, ServerListError> {
     let mut servers = Vec::new();
-    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+    for (index, line) in text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+    {
         let server = if servers.len() == MAX_ICE_SERVERS {
             Err(IceServerError::TooMany)
         } else {
             line.parse()
         };
-        servers.push(server.map_err(|error| ServerListError { line: index + 1, error })?);
+        servers.push(server.map_err(|error| ServerListError {
+            line: index + 1,
+            error,
+        })?);
     }
     Ok(servers)
 }
@@ -260,14 +284,29 @@ impl IceHost {
         }
         let is_label = |label: &str| {
             (1..=MAX_LABEL_LEN).contains(&label.len())
-                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
         };
         // A last label of digits is an IPv4 address gone wrong, not a name (RFC 3696 §2).
-        let last = text.strip_suffix('.').unwrap_or(text).rsplit('.').next().unwrap_or(text);
+        let last = text
+            .strip_suffix('.')
+            .unwrap_or(text)
+            .rsplit('.')
+            .next()
+            .unwrap_or(text);
         let valid = text.len() <= MAX_NAME_LEN
             && !last.bytes().all(|b| b.is_ascii_digit())
-            && text.strip_suffix('.').unwrap_or(text).split('.').all(is_label);
-        if valid { Ok(Self::Name(text.to_owned())) } else { Err(IceServerError::InvalidHost) }
+            && text
+                .strip_suffix('.')
+                .unwrap_or(text)
+                .split('.')
+                .all(is_label);
+        if valid {
+            Ok(Self::Name(text.to_owned()))
+        } else {
+            Err(IceServerError::InvalidHost)
+        }
     }
 
     fn in_uri(&self) -> String {

@@ -70,7 +70,10 @@ fn ipv4_end(text: &str, start: usize) -> Option<usize> {
         if octet > 0 {
             at += usize::from(*bytes.get(at)? == b'.');
         }
-        let digits = bytes[at..].iter().take_while(|b| b.is_ascii_digit()).count();
+        let digits = bytes[at..]
+            .iter()
+            .take_while(|b| b.is_ascii_digit())
+            .count();
         if !(1..=3).contains(&digits) || text[at..at + digits].parse::<u8>().is_err() {
             return None;
         }
@@ -87,7 +90,11 @@ pub(crate) fn placeholder(address_type: &str, any: bool) -> String {
     } else {
         (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST)
     };
-    if address_type == "IP6" { format!("IP6 {v6}") } else { format!("IP4 {v4}") }
+    if address_type == "IP6" {
+        format!("IP6 {v6}")
+    } else {
+        format!("IP4 {v4}")
+    }
 }
 
 #[cfg(test)]

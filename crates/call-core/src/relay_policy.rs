@@ -38,7 +38,10 @@ pub fn filter_candidate(candidate: &IceCandidate) -> Option<IceCandidate> {
     } else {
         redacted_relay(&candidate.candidate)?.to_string()
     };
-    Some(IceCandidate { candidate: text, ..candidate.clone() })
+    Some(IceCandidate {
+        candidate: text,
+        ..candidate.clone()
+    })
 }
 
 /// Takes the device's addresses out of an SDP of ours before it leaves in a relay-only call.
@@ -106,9 +109,11 @@ fn filter_connection<'a>(line: &'a str, value: &str) -> Cow<'a, str> {
 fn filter_origin<'a>(line: &'a str, value: &str) -> Cow<'a, str> {
     match *fields(value) {
         [_, _, _, "IN", "IP4" | "IP6", address] if is_placeholder(address) => line.into(),
-        [user, id, version, _, address_type, _] => {
-            format!("o={user} {id} {version} IN {}", placeholder(address_type, false)).into()
-        }
+        [user, id, version, _, address_type, _] => format!(
+            "o={user} {id} {version} IN {}",
+            placeholder(address_type, false)
+        )
+        .into(),
         _ => format!("o=- 0 0 IN {}", placeholder("IP4", false)).into(),
     }
 }
@@ -119,9 +124,11 @@ fn filter_rtcp<'a>(line: &'a str, value: &str) -> Cow<'a, str> {
         ["9"] => line.into(),
         ["9", "IN", "IP4" | "IP6", address] if is_placeholder(address) => line.into(),
         [_] => format!("a=rtcp:{DISCARD_PORT}").into(),
-        [_, _, address_type, _] => {
-            format!("a=rtcp:{DISCARD_PORT} IN {}", placeholder(address_type, true)).into()
-        }
+        [_, _, address_type, _] => format!(
+            "a=rtcp:{DISCARD_PORT} IN {}",
+            placeholder(address_type, true)
+        )
+        .into(),
         _ => format!("a=rtcp:{DISCARD_PORT} IN {}", placeholder("IP4", true)).into(),
     }
 }
@@ -148,8 +155,10 @@ fn redacted_relay(text: &str) -> Option<Candidate> {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let related =
-        RelatedAddress { address: CandidateAddress::Ip(unspecified), port: DISCARD_PORT };
+    let related = RelatedAddress {
+        address: CandidateAddress::Ip(unspecified),
+        port: DISCARD_PORT,
+    };
     Some(candidate.redacted(related, is_harmless))
 }
 
@@ -158,7 +167,9 @@ fn is_harmless(extension: &CandidateExtension) -> bool {
     let value = extension.value.as_bytes();
     match extension.name.as_str() {
         "generation" => value.iter().all(u8::is_ascii_digit),
-        "ufrag" => value.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'+' || *b == b'/'),
+        "ufrag" => value
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || *b == b'+' || *b == b'/'),
         _ => false,
     }
 }

@@ -62,7 +62,9 @@ impl RemoteCandidates {
             match line.strip_prefix("a=candidate:") {
                 None => filtered.push_str(line),
                 Some(value) => {
-                    let Some(candidate) = self.take_value(value) else { continue };
+                    let Some(candidate) = self.take_value(value) else {
+                        continue;
+                    };
                     filtered.push_str("a=");
                     filtered.push_str(&candidate);
                 }
@@ -75,7 +77,10 @@ impl RemoteCandidates {
     fn take_value(&mut self, value: &str) -> Option<String> {
         // With the prefix, an empty value is malformed and not the end of candidates.
         let candidate = format!("candidate:{value}");
-        let taken = self.take(&IceCandidate { candidate, ..IceCandidate::default() });
+        let taken = self.take(&IceCandidate {
+            candidate,
+            ..IceCandidate::default()
+        });
         taken.ok().map(|taken| taken.candidate)
     }
 
@@ -103,7 +108,11 @@ impl RemoteCandidates {
         }
         if candidate.candidate.is_empty() {
             let repeated = std::mem::replace(&mut self.ended, true);
-            return if repeated { Err(CandidateRefusal::Duplicate) } else { Ok(candidate.clone()) };
+            return if repeated {
+                Err(CandidateRefusal::Duplicate)
+            } else {
+                Ok(candidate.clone())
+            };
         }
         if self.seen.len() >= MAX_REMOTE_CANDIDATES {
             return Err(CandidateRefusal::TooMany);
@@ -113,7 +122,10 @@ impl RemoteCandidates {
         if !self.seen.insert((parsed.address().clone(), parsed.port())) {
             return Err(CandidateRefusal::Duplicate);
         }
-        Ok(IceCandidate { candidate: parsed.to_string(), ..candidate.clone() })
+        Ok(IceCandidate {
+            candidate: parsed.to_string(),
+            ..candidate.clone()
+        })
     }
 }
 

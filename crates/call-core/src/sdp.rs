@@ -99,7 +99,11 @@ impl SdpSummary {
         }
         let port: u16 = port.parse().map_err(|_| SdpError::InvalidMediaLine)?;
         let kind = SectionKind::of(kind);
-        self.media.push(MediaSection { kind, mid: None, rejected: port == 0 });
+        self.media.push(MediaSection {
+            kind,
+            mid: None,
+            rejected: port == 0,
+        });
         Ok(())
     }
 
@@ -139,7 +143,10 @@ impl SdpSummary {
         let valid = !mid.is_empty()
             && mid.len() <= MAX_MID_LEN
             && mid.bytes().all(|b| b.is_ascii_graphic())
-            && self.media.iter().all(|section| section.mid.as_deref() != Some(mid));
+            && self
+                .media
+                .iter()
+                .all(|section| section.mid.as_deref() != Some(mid));
         match self.media.last_mut() {
             Some(section) if valid && section.mid.is_none() => section.mid = Some(mid.to_owned()),
             _ => return Err(SdpError::InvalidMid),
@@ -197,7 +204,12 @@ impl Fingerprint {
         let (name, digest) = value.split_once(' ').ok_or(SdpError::InvalidFingerprint)?;
         let algorithm = HashAlgorithm::parse(name).ok_or(SdpError::WeakFingerprint)?;
         let digest = (digest.len() == algorithm.digest_len() * 3 - 1)
-            .then(|| digest.split(':').map(parse_byte).collect::<Option<Vec<_>>>())
+            .then(|| {
+                digest
+                    .split(':')
+                    .map(parse_byte)
+                    .collect::<Option<Vec<_>>>()
+            })
             .flatten()
             .filter(|digest| digest.len() == algorithm.digest_len())
             .ok_or(SdpError::InvalidFingerprint)?;
@@ -208,7 +220,9 @@ impl Fingerprint {
 impl fmt::Debug for Fingerprint {
     /// Prints no digest: it ties two people's logs together.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fingerprint").field("algorithm", &self.algorithm).finish_non_exhaustive()
+        f.debug_struct("Fingerprint")
+            .field("algorithm", &self.algorithm)
+            .finish_non_exhaustive()
     }
 }
 

@@ -10,7 +10,11 @@ pub(crate) fn lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
         }
         let end = rest.find(['\r', '\n']).unwrap_or(rest.len());
         let (line, tail) = rest.split_at(end);
-        let end_len = if tail.starts_with("\r\n") { 2 } else { tail.len().min(1) };
+        let end_len = if tail.starts_with("\r\n") {
+            2
+        } else {
+            tail.len().min(1)
+        };
         let (line_end, tail) = tail.split_at(end_len);
         rest = tail;
         Some((line, line_end))

@@ -39,7 +39,10 @@ fn both_sides_derive_the_keys_of_the_recorded_calls() {
 #[test]
 fn version_2_gives_another_key_in_another_call_and_version_1_does_not() {
     let (a, b) = (pair(1), pair(2));
-    let key = |version, id| a.agree(&b.public_key(), version, &CallId([id; 16])).unwrap();
+    let key = |version, id| {
+        a.agree(&b.public_key(), version, &CallId([id; 16]))
+            .unwrap()
+    };
     assert!(key(CallVersion::V1, 1) == key(CallVersion::V1, 2));
     assert!(key(CallVersion::V2, 1) != key(CallVersion::V2, 2));
     assert!(key(CallVersion::V1, 1) != key(CallVersion::V2, 1));
@@ -92,7 +95,9 @@ fn an_unknown_version_is_refused() {
 #[test]
 fn nothing_secret_is_printed() {
     let pair = pair(8);
-    let key = pair.agree(&self::pair(9).public_key(), CallVersion::V1, &CALL).unwrap();
+    let key = pair
+        .agree(&self::pair(9).public_key(), CallVersion::V1, &CALL)
+        .unwrap();
     assert_eq!(format!("{pair:?} {key:?}"), "CallKeyPair(..) MediaKey(..)");
 }
 
@@ -114,9 +119,14 @@ fn pair(seed: u64) -> CallKeyPair {
 }
 
 fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    bytes.try_into().unwrap()
+    let mut array = [0; N];
+    array.copy_from_slice(bytes);
+    array
 }
 
 fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
+    (0..text.len())
+        .step_by(2)
+        .filter_map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok())
+        .collect()
 }

@@ -221,6 +221,9 @@ impl CallDhPublicKey {
     /// Bytes in a raw X25519 public key.
     pub const LEN: usize = 32;
 
+    /// Bytes of the key as SubjectPublicKeyInfo.
+    pub const SPKI_LEN: usize = X25519_SPKI_PREFIX.len() + Self::LEN;
+
     /// The key as the wire has it: 60 characters.
     pub fn to_base64(&self) -> String {
         BASE64_URL.encode(self.to_spki())
@@ -232,13 +235,13 @@ impl CallDhPublicKey {
     /// [`FieldFault::NotBase64`], [`FieldFault::WrongLength`], or [`FieldFault::NotAnX25519Key`]
     /// if the 44 bytes are the SubjectPublicKeyInfo of something else.
     pub fn from_base64(text: &str) -> Result<Self, FieldFault> {
-        let der: [u8; SPKI_LEN] = decode_base64(text)?;
+        let der: [u8; Self::SPKI_LEN] = decode_base64(text)?;
         Self::from_spki(&der).ok_or(FieldFault::NotAnX25519Key)
     }
 
     /// The key as SubjectPublicKeyInfo in DER (RFC 8410 §4).
-    pub fn to_spki(&self) -> [u8; SPKI_LEN] {
-        let mut der = [0; SPKI_LEN];
+    pub fn to_spki(&self) -> [u8; Self::SPKI_LEN] {
+        let mut der = [0; Self::SPKI_LEN];
         let (prefix, key) = der.split_at_mut(X25519_SPKI_PREFIX.len());
         prefix.copy_from_slice(&X25519_SPKI_PREFIX);
         key.copy_from_slice(&self.0);
@@ -321,9 +324,6 @@ impl fmt::Debug for IceCandidate {
             .finish_non_exhaustive()
     }
 }
-
-/// Bytes of an X25519 key as SubjectPublicKeyInfo.
-const SPKI_LEN: usize = X25519_SPKI_PREFIX.len() + CallDhPublicKey::LEN;
 
 /// What stands before the raw key: SEQUENCE { SEQUENCE { OID 1.3.101.110 }, BIT STRING.
 const X25519_SPKI_PREFIX: [u8; 12] = [

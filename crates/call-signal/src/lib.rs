@@ -1,6 +1,6 @@
 //! Call events of SimpleX Chat: chat envelope, batches, compression, and the channel that carries them.
 //!
-//! From the outside in: a [`SignalChannel`] carries bodies; [`decode_body`] makes [`ChatMessage`]s
+//! From the outside in: a `SignalChannel` carries bodies; [`decode_body`] makes [`ChatMessage`]s
 //! out of one (plain, batched or compressed); a message whose event is one of the five call events
 //! holds a [`CallMessage`], any other is kept raw. "Call protocol" in this crate's documentation
 //! means the SimpleX Chat call protocol.
@@ -23,7 +23,7 @@
 //!
 //! What a peer sends never panics here, and costs memory in proportion to named limits only. Errors
 //! say whose fault it was: [`MessageError`], [`BodyError`] and [`LzError`](lz_string::LzError) are
-//! the peer's, [`EncodeError`] ours, [`ChannelError`] the network's. None repeats what the message
+//! the peer's, [`EncodeError`] ours, `ChannelError` the network's. None repeats what the message
 //! said, since that holds keys and addresses.
 //!
 //! Without the default feature `channel` the crate does not need tokio.

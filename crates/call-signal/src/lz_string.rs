@@ -400,8 +400,8 @@ mod tests {
 
     #[test]
     fn a_bomb_stops_at_the_limit() {
-        let encoded = compress_to_base64(&"a".repeat(4_000_000));
-        assert!(encoded.len() < 8_000, "{}", encoded.len());
+        let encoded = compress_to_base64(&"a".repeat(1_000_000));
+        assert!(encoded.len() < 4_000, "{}", encoded.len());
         let prefix = decompress(&encoded, 100_000).unwrap();
         assert_eq!((prefix.units.len(), prefix.complete), (100_000, false));
         assert!(prefix.units.capacity() <= 1 << 18);

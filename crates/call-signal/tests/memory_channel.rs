@@ -69,6 +69,24 @@ async fn messages_arrive_in_order_with_their_text() {
 }
 
 #[tokio::test]
+async fn any_channel_can_live_in_a_task_of_its_own() {
+    async fn echo(mut channel: impl SignalChannel) {
+        while let Ok(Incoming::Message(received)) = channel.receive().await {
+            channel.send(received.message.into()).await.unwrap();
+        }
+    }
+    fn spawn(channel: impl SignalChannel + 'static) -> tokio::task::JoinHandle<()> {
+        tokio::spawn(echo(channel))
+    }
+    let (mut alice, bob) = memory_pair();
+    let task = spawn(bob);
+    alice.send(end(1).into()).await.unwrap();
+    assert_eq!(receive_message(&mut alice).await.message, end(1));
+    alice.close().await.unwrap();
+    task.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_receipt_comes_once_the_peer_has_taken_the_message() {
     let (mut alice, mut bob) = memory_pair();
     let id = alice.send(invitation().into()).await.unwrap();

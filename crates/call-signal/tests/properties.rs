@@ -175,7 +175,7 @@ proptest! {
 
     #[test]
     fn no_bytes_make_a_body_panic(body in vec(any::<u8>(), 0..600), form in 0..4_usize) {
-        let prefixed = [&[&b""[..], b"{", b"[", b"X"][form], &body[..]].concat();
+        let prefixed = [["", "{", "[", "X"][form].as_bytes(), &body].concat();
         let _ = decode_body(&prefixed);
     }
 

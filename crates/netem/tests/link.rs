@@ -232,8 +232,6 @@ proptest! {
 
     #[test]
     fn polling_late_changes_nothing(config in configs(), seed: u64, steps in steps()) {
-        // Polled late, a packet held back for long may still be under way when its successor is
-        // sent; its time and order stay.
         prop_assert_eq!(run(config, seed, &steps, true), run(config, seed, &steps, false));
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use Behaviour::{AddressAndPortDependent, AddressDependent, EndpointIndependent};
 use netem::{Access, Behaviour, NatConfig, NatId, Network, Place, PortAllocation};
+use proptest::prelude::*;
 
 const BEHAVIOURS: [Behaviour; 3] = [
     EndpointIndependent,
@@ -358,5 +359,39 @@ fn hole_punching_fails_only_where_neither_port_can_be_foreseen() {
     ] {
         assert_eq!(punch(a, b), reached, "{a:?} {b:?}");
         assert_eq!(punch(b, a), reached, "{b:?} {a:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_reply_reaches_the_host_that_asked_and_no_other(
+        kind in 0_usize..9,
+        preserve: bool,
+        inbound_refresh: bool,
+        mapping_limit in 1_usize..20,
+        packets in proptest::collection::vec(
+            (any::<bool>(), 5_000_u16..5_004, 0_usize..3, 0_u64..40), 1..60,
+        ),
+    ) {
+        let ports = if preserve { PortAllocation::Preserve } else { PortAllocation::Random };
+        let mapping_timeout = Duration::from_secs(60);
+        let Some(kind) = kinds().nth(kind) else { return Ok(()) };
+        let config = NatConfig { ports, inbound_refresh, mapping_limit, mapping_timeout, ..kind };
+        let mut lab = Lab::new(Cast::ipv4(), config);
+        for (first, port, remote, wait) in packets {
+            lab.now += Duration::from_secs(wait);
+            let sender = if first { lab.cast.host } else { lab.cast.neighbour };
+            let (sender, remote) = (SocketAddr::new(sender.ip(), port), lab.cast.remotes()[remote]);
+            let refused = lab.net.nat_stats(lab.nat).map(|stats| stats.refused);
+            match lab.send(sender, remote) {
+                Some((receiver, external)) => {
+                    prop_assert_eq!(receiver, remote);
+                    prop_assert_eq!(lab.send(remote, external), Some((sender, remote)));
+                }
+                None => prop_assert_ne!(
+                    lab.net.nat_stats(lab.nat).map(|stats| stats.refused), refused,
+                ),
+            }
+        }
     }
 }

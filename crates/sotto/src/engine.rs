@@ -114,7 +114,7 @@ impl Engine {
 
     /// Ends `call_id`, if it is still the current call.
     pub(crate) fn hang_up(&mut self, now: Instant, call_id: CallId) {
-        if self.machine.current_call() == Some(call_id) {
+        if self.current_call() == Some(call_id) {
             self.machine.hang_up();
         }
         self.run(now);
@@ -190,6 +190,11 @@ impl Engine {
             return Some(datagram);
         }
         self.session.as_mut()?.poll_datagram()
+    }
+
+    /// The call that is placed, ringing or live.
+    pub(crate) fn current_call(&self) -> Option<CallId> {
+        self.machine.current_call()
     }
 
     /// Figures of the live call.

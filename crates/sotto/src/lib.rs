@@ -21,3 +21,6 @@ pub use media::MediaStreams;
 pub use phone::{Call, CallError, CallEvent, Ended, IncomingCall, Phone, PhoneEvent};
 pub use statistics::{AudioStatistics, FrameStatistics, Statistics};
 pub use transport::{LineStatistics, MediaLine, SrtpProfile, TransportStatistics};
+
+#[cfg(test)]
+mod tests;

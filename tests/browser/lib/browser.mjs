@@ -24,7 +24,8 @@ const FLAGS = [
 /**
  * Starts Chromium with the page.
  * @param {{audioIn?: string}} options `audioIn` is a 16-bit WAV file that its microphone plays over and over, instead of beeps
- * @returns {Promise<{version: string, newPeer(options: object): Promise<PagePeer>, checkGolden(...vectors): Promise<object>, close(): Promise<void>}>}
+ * @returns {Promise<{version: string, newPeer(options: object): Promise<PagePeer>, checkGolden(...vectors): Promise<object>,
+ *   close(): Promise<void>}>}
  */
 export async function openBrowser({ audioIn }) {
   const flags = [...FLAGS];

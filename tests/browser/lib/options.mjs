@@ -51,8 +51,9 @@ export function pageOptions({ role, version, media, generation, transform, encry
 
 /** A whole number of seconds from 1 to 3,600. */
 export function seconds(name, text) {
-  if (!/^\d{1,4}$/.test(text) || Number(text) < 1 || Number(text) > 3600) throw new UsageError(`--${name} ${text} must be a number of seconds from 1 to 3600`);
-  return Number(text);
+  const number = Number(text);
+  if (/^\d{1,4}$/.test(text) && number >= 1 && number <= 3600) return number;
+  throw new UsageError(`--${name} ${text} must be a number of seconds from 1 to 3600`);
 }
 
 function parse(args, options) {

@@ -16,7 +16,9 @@ export function readWav(file) {
   const tag = fmt.readUInt16LE(0) === EXTENSIBLE ? fmt.readUInt16LE(24) : fmt.readUInt16LE(0);
   const [channels, sampleRate, bits] = [fmt.readUInt16LE(2), fmt.readUInt32LE(4), fmt.readUInt16LE(14)];
   const format = { [`${PCM}/16`]: 'pcm16', [`${FLOAT}/32`]: 'float32' }[`${tag}/${bits}`];
-  if (!format || channels === 0) throw new Error(`${file} has ${channels} channels of ${bits} bits in format ${tag}; wanted is 16-bit PCM or 32-bit float`);
+  if (!format || channels === 0) {
+    throw new Error(`${file} has ${channels} channels of ${bits} bits in format ${tag}; wanted is 16-bit PCM or 32-bit float`);
+  }
   const read = format === 'pcm16' ? (at) => data.readInt16LE(at * 2) / 32768 : (at) => data.readFloatLE(at * 4);
   const samples = new Float64Array(Math.floor(data.length / (channels * (bits / 8))));
   for (let at = 0; at < samples.length; at += 1) {

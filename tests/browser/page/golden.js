@@ -3,18 +3,19 @@ import { decryptFrame, encryptFrame, frameKey } from './frames.js';
 import { isSentKey, mediaKey } from './keys.js';
 import { callIdOf, encodeMessage, parseLine, PeerMisbehaved, readAnswer, readExtra, readInvitation, readOffer } from './messages.js';
 
+const CALL = '"params":{"callId":"luuFPHrkierdJ2FPLb8Nyw=="';
 /** Lines that no peer may send. */
 const REFUSED = [
   '',
   'not JSON',
   '1',
   '{"event":"x.call.end"}',
-  '{"v":"one","event":"x.call.end","params":{"callId":"luuFPHrkierdJ2FPLb8Nyw=="}}',
+  `{"v":"one","event":"x.call.end",${CALL}}}`,
   '{"event":"x.call.end","params":{"callId":"luuFPHrkierdJ2FPLb8Nyw"}}',
-  '{"event":"x.call.inv","params":{"callId":"luuFPHrkierdJ2FPLb8Nyw==","invitation":null}}',
-  '{"event":"x.call.inv","params":{"callId":"luuFPHrkierdJ2FPLb8Nyw==","invitation":{"callType":{"media":"audio","capabilities":{"encryption":true}}}}}',
-  '{"event":"x.call.inv","params":{"callId":"luuFPHrkierdJ2FPLb8Nyw==","invitation":{"callVRange":null,"callType":{"media":"audio","capabilities":{"encryption":false}}}}}',
-  '{"event":"x.call.extra","params":{"callId":"luuFPHrkierdJ2FPLb8Nyw==","extra":{"rtcExtraInfo":{"rtcIceCandidates":"[]"}}}}',
+  `{"event":"x.call.inv",${CALL},"invitation":null}}`,
+  `{"event":"x.call.inv",${CALL},"invitation":{"callType":{"media":"audio","capabilities":{"encryption":true}}}}}`,
+  `{"event":"x.call.inv",${CALL},"invitation":{"callVRange":null,"callType":{"media":"audio","capabilities":{"encryption":false}}}}}`,
+  `{"event":"x.call.extra",${CALL},"extra":{"rtcExtraInfo":{"rtcIceCandidates":"[]"}}}}`,
 ];
 const READERS = { 'x.call.inv': readInvitation, 'x.call.offer': readOffer, 'x.call.answer': readAnswer, 'x.call.extra': readExtra };
 

@@ -12,6 +12,9 @@ pub const MAX_OPUS_PACKET: usize = 1275;
 /// Samples of the longest packet that RFC 6716 allows: 120 ms.
 const MAX_PACKET_SAMPLES: usize = 5760;
 
+/// Beyond this hint, in percent, redundancy costs more than it gains.
+const MAX_HINT: u8 = 15;
+
 /// Opus codes time in steps of 2.5 ms; a decoder can be asked for multiples of it alone.
 const STEP_SAMPLES: usize = 120;
 
@@ -46,8 +49,32 @@ impl Default for OpusConfig {
 ///
 /// # Loss hint, FEC and bandwidth
 ///
-/// In-band FEC exists in the SILK layer alone, and at a constant bitrate it is paid for by the
-/// speech itself. @@FIGURES@@
+/// In-band FEC exists in the SILK layer alone, it takes its bits from the speech, and in hybrid
+/// mode it has to share them with the sound above 8 kHz. So the encoder has two ways, and
+/// [`set_expected_loss`](Self::set_expected_loss) chooses:
+///
+/// - **0 %**: no redundancy, full bandwidth (hybrid mode, sound to 20 kHz).
+/// - **from 1 %**: redundancy in each packet, wideband (SILK alone, sound to 8 kHz). A higher hint
+///   makes the redundant copy finer; 15 % and more are all taken for 15 %, since beyond it the
+///   speech loses more than the copy gains, even at 20 % real loss.
+///
+/// PESQ-WB of real speech (11 s), 32 kbit/s constant, complexity 10, random loss (mean of 16
+/// patterns), libopus 1.6.1:
+///
+/// | hint | bandwidth | no loss | 2 % | 5 % | 10 % | 20 % |
+/// |---|---|---|---|---|---|---|
+/// | 0 | full | 4.34 | 3.72 | 3.20 | 2.28 | 1.62 |
+/// | 1 to 5 | wide | 4.32 | 4.22 | 4.10 | 3.61 | 2.80 |
+/// | 10 | wide | 4.28 | 4.20 | 4.11 | 3.64 | 2.81 |
+/// | 15 | wide | 4.24 | 4.18 | 4.10 | 3.68 | 2.86 |
+/// | 20 | wide | 4.12 | 4.06 | 4.00 | 3.61 | 2.84 |
+/// | 10 | full | 4.07 | | | 3.46 | |
+/// | 5 | full | 4.36 | | | 2.30 | |
+///
+/// (In the last row libopus sends no redundancy at all to keep the bandwidth it was told to keep,
+/// which is why the bandwidth is not fixed to full here.) PESQ-WB does not hear beyond 8 kHz,
+/// people do: let the hint go to 0 on networks that have lost nothing for a while, and keep it
+/// above 0 otherwise. Each step to or from 0 is heard as a change of tone, so change over rarely.
 #[derive(Debug)]
 pub struct OpusEncoder {
     encoder: opus::Encoder,
@@ -57,10 +84,12 @@ pub struct OpusEncoder {
 impl OpusEncoder {
     /// An encoder; [`CodecError::BadSetting`] if a setting is out of range.
     pub fn new(config: OpusConfig) -> Result<Self, CodecError> {
-        let mut encoder =
-            opus::Encoder::new(SAMPLE_RATE, Channels::Mono, Application::Voip).map_err(library)?;
-        encoder.set_signal(Signal::Voice).map_err(library)?;
-        encoder.set_vbr(false).map_err(library)?;
+        let mut encoder = opus::Encoder::new(SAMPLE_RATE, Channels::Mono, Application::Voip)
+            .map_err(|error| library(&error))?;
+        encoder
+            .set_signal(Signal::Voice)
+            .map_err(|error| library(&error))?;
+        encoder.set_vbr(false).map_err(|error| library(&error))?;
         encoder
             .set_complexity(i32::from(config.complexity))
             .map_err(|_| CodecError::BadSetting("complexity"))?;
@@ -76,7 +105,7 @@ impl OpusEncoder {
         let length = self
             .encoder
             .encode(frame.samples(), &mut packet)
-            .map_err(library)?;
+            .map_err(|error| library(&error))?;
         packet
             .get(..length)
             .map(Bytes::copy_from_slice)
@@ -90,16 +119,21 @@ impl OpusEncoder {
             return Err(CodecError::BadSetting("expected loss"));
         }
         let redundant = self.config.fec && percent > 0;
+        let hint = percent.min(MAX_HINT);
         let bandwidth = if redundant {
             Bandwidth::Wideband
         } else {
             Bandwidth::Auto
         };
-        self.encoder.set_inband_fec(redundant).map_err(library)?;
         self.encoder
-            .set_packet_loss_perc(i32::from(percent))
-            .map_err(library)?;
-        self.encoder.set_bandwidth(bandwidth).map_err(library)?;
+            .set_inband_fec(redundant)
+            .map_err(|error| library(&error))?;
+        self.encoder
+            .set_packet_loss_perc(i32::from(hint))
+            .map_err(|error| library(&error))?;
+        self.encoder
+            .set_bandwidth(bandwidth)
+            .map_err(|error| library(&error))?;
         self.config.expected_loss = percent;
         Ok(())
     }
@@ -112,7 +146,7 @@ impl OpusEncoder {
         let bits = i32::try_from(bitrate).map_err(|_| CodecError::BadSetting("bitrate"))?;
         self.encoder
             .set_bitrate(Bitrate::Bits(bits))
-            .map_err(library)?;
+            .map_err(|error| library(&error))?;
         self.config.bitrate = bitrate;
         Ok(())
     }
@@ -138,7 +172,8 @@ pub struct OpusDecoder {
 impl OpusDecoder {
     /// A decoder at the beginning of a stream.
     pub fn new() -> Result<Self, CodecError> {
-        let decoder = opus::Decoder::new(SAMPLE_RATE, Channels::Mono).map_err(library)?;
+        let decoder =
+            opus::Decoder::new(SAMPLE_RATE, Channels::Mono).map_err(|error| library(&error))?;
         Ok(Self {
             decoder,
             pcm: Box::new([0; MAX_PACKET_SAMPLES]),
@@ -178,7 +213,7 @@ impl OpusDecoder {
             .ok_or(CodecError::Library("room beyond the buffer"))?;
         let decoded = self.decoder.decode(packet, out, fec).map_err(|error| {
             if packet.is_empty() {
-                library(error)
+                library(&error)
             } else {
                 CodecError::BadPacket(error.description())
             }
@@ -236,6 +271,6 @@ fn whole_steps(samples: usize) -> usize {
     (samples / STEP_SAMPLES * STEP_SAMPLES).clamp(STEP_SAMPLES, MAX_PACKET_SAMPLES)
 }
 
-fn library(error: opus::Error) -> CodecError {
+fn library(error: &opus::Error) -> CodecError {
     CodecError::Library(error.description())
 }

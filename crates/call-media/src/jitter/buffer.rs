@@ -26,6 +26,9 @@ const FAR_BEHIND_US: i64 = 600_000;
 /// After this many outputs without a packet, a gap is as good as a pause for setting the delay.
 const LONG_WAIT: u32 = 10;
 
+/// Times in µs beyond this, a hundred years, are all one: sums of them stay within an i64.
+const LATEST_US: i64 = 1 << 52;
+
 /// Settings of a [`JitterBuffer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JitterConfig {
@@ -480,7 +483,8 @@ impl JitterBuffer {
 
     fn us(&mut self, now: Instant) -> i64 {
         let epoch = *self.epoch.get_or_insert(now);
-        i64::try_from(now.saturating_duration_since(epoch).as_micros()).unwrap_or(i64::MAX)
+        let us = now.saturating_duration_since(epoch).as_micros();
+        i64::try_from(us).unwrap_or(LATEST_US).min(LATEST_US)
     }
 }
 

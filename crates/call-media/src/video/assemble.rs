@@ -7,11 +7,10 @@ use bytes::{Bytes, BytesMut};
 
 use super::{PayloadDescriptor, VIDEO_CLOCK_RATE};
 
-/// A larger frame is given up: as much as [`super::IvfWriter`] would take.
-pub const MAX_FRAME_BYTES: usize = 4 * 1024 * 1024;
-
-/// Packets that are held at most: some 1.2 MB of common size, two of the largest key frames.
+/// Packets and bytes that are held at most: ten large key frames of 720p. A frame that does not
+/// fit is given up.
 const MAX_PACKETS: usize = 1024;
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// A step back of the sequence number beyond this is another stream (RFC 3550 §A.1).
 const MAX_STEP_BACK: i64 = 3_000;
@@ -98,8 +97,9 @@ pub struct FrameAssembler {
     bytes: usize,
     /// Number of the packet behind the last frame; `None` before the first packet.
     next_seq: Option<i64>,
-    highest: i64,
-    /// A number far back: if the one behind it comes next, the sender has restarted.
+    /// Highest number so far, and its timestamp.
+    highest: (i64, u32),
+    /// A number that does not fit: if the one behind it comes next, the sender has restarted.
     suspect: Option<u16>,
     clock: Clock,
     /// Nothing has come out yet: earlier packets may still come.
@@ -131,7 +131,7 @@ impl FrameAssembler {
             packets: BTreeMap::new(),
             bytes: 0,
             next_seq: None,
-            highest: 0,
+            highest: (0, 0),
             suspect: None,
             clock: Clock::default(),
             begun: false,
@@ -172,7 +172,7 @@ impl FrameAssembler {
             packet.data = payload.slice(payload.len() - data.len()..);
         }
         self.arrived_since_asking = true;
-        if let Some(seq) = self.unwrap(seq) {
+        if let Some(seq) = self.unwrap(seq, rtp_timestamp) {
             self.store(seq, packet);
         }
     }
@@ -183,9 +183,7 @@ impl FrameAssembler {
             match self.head() {
                 Head::Empty => break,
                 Head::Frame { first, last } => {
-                    if let Some(frame) = self.take_frame(first, last) {
-                        return Some(Assembled::Frame(frame));
-                    }
+                    return self.take_frame(first, last).map(Assembled::Frame);
                 }
                 Head::Blocked { since, missing } => {
                     if now.saturating_duration_since(since) < self.config.max_wait {
@@ -226,21 +224,26 @@ impl FrameAssembler {
         };
     }
 
-    /// The number of a packet, unwrapped; `None` if it is far back, and set aside.
-    fn unwrap(&mut self, seq: u16) -> Option<i64> {
+    /// The number of a packet, unwrapped; `None` if it is out of the stream, and set aside.
+    fn unwrap(&mut self, seq: u16, rtp_timestamp: u32) -> Option<i64> {
         if self.next_seq.is_none() {
             self.next_seq = Some(i64::from(seq));
-            self.highest = i64::from(seq);
+            self.highest = (i64::from(seq), rtp_timestamp);
         }
-        let step = i64::from(seq.wrapping_sub(self.highest as u16) as i16);
-        if step >= -MAX_STEP_BACK {
+        let (highest, highest_time) = self.highest;
+        let step = i64::from(seq.wrapping_sub(highest as u16) as i16);
+        let is_older = rtp_timestamp.wrapping_sub(highest_time) as i32 <= 0;
+        if step >= 0 || (step >= -MAX_STEP_BACK && is_older) {
             self.suspect = None;
-            return Some(self.highest + step);
+            if step > 0 {
+                self.highest = (highest + step, rtp_timestamp);
+            }
+            return Some(highest + step);
         }
         if self.suspect.replace(seq) == Some(seq.wrapping_sub(1)) {
             self.reset();
             self.undecodable = true;
-            return self.unwrap(seq);
+            return self.unwrap(seq, rtp_timestamp);
         }
         self.stats.late += 1;
         None
@@ -259,7 +262,6 @@ impl FrameAssembler {
             self.stats.duplicate += 1;
             return;
         }
-        self.highest = self.highest.max(seq);
         self.bytes += packet.data.len();
         self.packets.insert(seq, packet);
         self.bound();
@@ -267,24 +269,25 @@ impl FrameAssembler {
 
     /// Keeps within the limits: what is furthest behind goes first.
     fn bound(&mut self) {
-        while self.packets.len() > MAX_PACKETS
-            || self.bytes > MAX_FRAME_BYTES
-            || self.span() > MAX_PACKETS as i64
-        {
-            let Some((seq, packet)) = self.packets.pop_first() else {
+        while self.is_over_limits() {
+            let Some((&first, _)) = self.packets.first_key_value() else {
                 return;
             };
-            self.bytes -= packet.data.len();
-            self.go_on_behind_gap(seq + 1);
+            if self.next_seq < Some(first) {
+                self.stats.lost += self.next_seq.map_or(0, |next| first.abs_diff(next));
+                self.go_on_behind_gap(first);
+            } else if let Some(packet) = self.packets.remove(&first) {
+                self.bytes -= packet.data.len();
+                self.go_on_behind_gap(first + 1);
+            }
         }
     }
 
-    /// Numbers between the next packet and the highest, both included, if any is there.
-    fn span(&self) -> i64 {
-        match (self.next_seq, self.packets.is_empty()) {
-            (Some(next), false) => self.highest - next + 1,
-            _ => 0,
-        }
+    fn is_over_limits(&self) -> bool {
+        let span = self.next_seq.map_or(0, |next| self.highest.0 - next);
+        self.packets.len() > MAX_PACKETS
+            || self.bytes > MAX_BYTES
+            || (span >= MAX_PACKETS as i64 && !self.packets.is_empty())
     }
 
     /// What stands at the head of the queue.
@@ -292,13 +295,11 @@ impl FrameAssembler {
         let Some(next) = self.next_seq else {
             return Head::Empty;
         };
-        let mut expected = next;
         let mut first: Option<(i64, &Packet)> = None;
-        for (&seq, packet) in &self.packets {
+        for (expected, (&seq, packet)) in (next..).zip(&self.packets) {
             if seq != expected {
                 return self.blocked_at(expected);
             }
-            expected += 1;
             match first {
                 None if packet.begins_frame => first = Some((seq, packet)),
                 // Padding between two frames.
@@ -356,7 +357,7 @@ impl FrameAssembler {
             .packets
             .range(missing + 1..)
             .find(|(_, packet)| packet.begins_frame)
-            .map_or(self.highest + 1, |(&seq, _)| seq);
+            .map_or(self.highest.0 + 1, |(&seq, _)| seq);
         let rest = self.packets.split_off(&next);
         let dropped = std::mem::replace(&mut self.packets, rest);
         self.bytes -= dropped
@@ -370,9 +371,7 @@ impl FrameAssembler {
     }
 
     fn go_on_behind_gap(&mut self, next: i64) {
-        if self.continuous || !self.undecodable {
-            self.stats.gaps += 1;
-        }
+        self.stats.gaps += 1;
         self.next_seq = Some(next);
         self.begun = true;
         self.continuous = false;

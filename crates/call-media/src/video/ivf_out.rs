@@ -68,11 +68,12 @@ impl VideoSink for IvfWriter {
                     frame.data.len()
                 )))
             })?;
-        if self.header.width == 0 && frame.key_frame {
-            if let Some((width, height)) = dimensions(&frame.data) {
-                (self.header.width, self.header.height) = (width, height);
-                rewrite(file, &self.header).map_err(|error| fail(error.into()))?;
-            }
+        if self.header.width == 0
+            && frame.key_frame
+            && let Some((width, height)) = dimensions(&frame.data)
+        {
+            (self.header.width, self.header.height) = (width, height);
+            rewrite(file, &self.header).map_err(|error| fail(error.into()))?;
         }
         let head = encode_frame_header(size, ticks(frame.timestamp));
         // In one call, so that a killed process leaves no half of it.

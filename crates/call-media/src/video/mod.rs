@@ -10,9 +10,7 @@ mod ivf_in;
 mod ivf_out;
 mod packetize;
 
-pub use assemble::{
-    Assembled, AssembledFrame, AssemblerConfig, AssemblerStats, FrameAssembler, MAX_FRAME_BYTES,
-};
+pub use assemble::{Assembled, AssembledFrame, AssemblerConfig, AssemblerStats, FrameAssembler};
 pub use descriptor::{DescriptorError, PayloadDescriptor};
 pub use format::{VIDEO_CLOCK_RATE, VideoFrame, VideoSink, VideoSource, is_vp8_key_frame};
 pub use ivf_in::IvfReader;

@@ -71,7 +71,8 @@ impl MemoryChannel {
         self.binding = binding;
     }
 
-    /// Sets what messages from this end carry from now on as [`ReceivedMessage::sent_at`].
+    /// Sets what messages from this end carry from now on as
+    /// [`ReceivedMessage::sent_at`](super::ReceivedMessage::sent_at).
     pub fn set_sent_at(&mut self, sent_at: Option<SystemTime>) {
         self.sent_at = sent_at;
     }

@@ -1,0 +1,163 @@
+//! `sotto demo`: caller and callee as two processes of this machine, measured.
+
+mod candidates;
+mod conduct;
+mod measure;
+mod pesq;
+mod report;
+mod speech;
+mod summary;
+mod svg;
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use netem::{ForwarderConfig, Jitter, LinkConfig, Loss, Probability};
+use tokio::runtime::Builder;
+
+use self::conduct::{Recording, Side};
+use self::measure::Heard;
+use self::speech::Speech;
+use self::summary::Summary;
+use crate::call::seconds;
+use crate::failure::{Failure, Status};
+use crate::live::Live;
+
+/// Call from one process of this machine to another with recorded speech, show how it goes, and
+/// write a report with the figures. Needs no sound card and no network.
+#[derive(Args)]
+#[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
+pub(crate) struct DemoArgs {
+    /// Length of the call [default: that of the speech and a second, at least 10]
+    #[arg(long, value_name = "N", value_parser = seconds)]
+    seconds: Option<Duration>,
+    /// Speech that both sides send: WAV [default: the one that the project's set-up brings]
+    #[arg(long, value_name = "FILE")]
+    audio: Option<PathBuf>,
+    /// Video that both sides send: VP8 in IVF
+    #[arg(long, value_name = "FILE")]
+    video: Option<PathBuf>,
+    /// Write sound, events and report.html there
+    #[arg(long, value_name = "DIR", default_value = "demo-out")]
+    out: PathBuf,
+    /// Lose this share of the packets in each direction
+    #[arg(long, value_name = "PCT", default_value_t = 0.0, value_parser = percent)]
+    loss: f64,
+    /// Delay each packet by this much
+    #[arg(long, value_name = "MS", default_value_t = 0.0, value_parser = delay_ms)]
+    delay: f64,
+    /// Delay each packet further by a random time up to this
+    #[arg(long, value_name = "MS", default_value_t = 0.0, value_parser = delay_ms)]
+    jitter: f64,
+    /// Print one JSON object instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Example, ten seconds over a network that loses every tenth packet:
+  sotto demo --seconds 10 --loss 10 --delay 40 --jitter 20 --out demo-out
+
+Speech quality is PESQ wideband and needs the Python package pesq: in the interpreter .venv/bin/python
+of the project, or in the one that the environment variable SOTTO_PYTHON names.";
+
+/// Shortest call where the user does not say.
+const SHORTEST: Duration = Duration::from_secs(10);
+
+/// After the last word, for it to arrive.
+const TAIL: Duration = Duration::from_secs(1);
+
+/// Runs the command.
+pub(crate) fn run(args: DemoArgs) -> Result<(), Failure> {
+    let mut live = Live::new(true);
+    let speech = Speech::open(args.audio.as_deref())?;
+    let length = args.seconds.unwrap_or_else(|| (speech.duration() + TAIL).max(SHORTEST));
+    fs::create_dir_all(&args.out)
+        .with_context(|| format!("--out {}", args.out.display()))?;
+    let spoken = speech.filling(length.saturating_sub(TAIL));
+    speech::write(&args.out.join(conduct::REFERENCE), &spoken)?;
+    let recording = record(&args, length, &mut live)?;
+    live.progress("measuring …");
+    let heard = measure::both(&args.out, &spoken, &recording)?;
+    let network = network_in_words(&args);
+    let summary = Summary::new(&recording, &heard, length, args.loss, network);
+    let report = args.out.join("report.html");
+    fs::write(&report, report::html(&summary, &recording, &spoken, &heard))
+        .with_context(|| report.display().to_string())?;
+    live.clear();
+    live.say(format_args!("report: {}", report.display()));
+    let text = if args.json { summary.json() } else { summary.table() };
+    // Whoever does not read it does not want it.
+    let _ = writeln!(io::stdout().lock(), "{text}");
+    Ok(())
+}
+
+fn record(args: &DemoArgs, length: Duration, live: &mut Live) -> Result<Recording, Failure> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Status::Other, error))?;
+    let plan = conduct::Plan {
+        out: args.out.clone(),
+        video: args.video.clone(),
+        length,
+        network: args.forwarder(),
+    };
+    runtime.block_on(conduct::run(&plan, live))
+}
+
+impl DemoArgs {
+    /// `None`: the two sides send to each other directly.
+    fn forwarder(&self) -> Option<ForwarderConfig> {
+        if self.loss == 0.0 && self.delay == 0.0 && self.jitter == 0.0 {
+            return None;
+        }
+        let link = LinkConfig {
+            loss: Loss::Independent(Probability::percent(self.loss)),
+            delay: Duration::from_secs_f64(self.delay / 1000.0),
+            jitter: Jitter::Uniform { max: Duration::from_secs_f64(self.jitter / 1000.0) },
+            ..LinkConfig::PERFECT
+        };
+        Some(ForwarderConfig { a_to_b: link, b_to_a: link, seed: 1, ..ForwarderConfig::default() })
+    }
+}
+
+fn network_in_words(args: &DemoArgs) -> String {
+    if args.forwarder().is_none() {
+        return "this machine, undisturbed".to_owned();
+    }
+    let (loss, delay, jitter) = (args.loss, args.delay, args.jitter);
+    format!("{loss} % loss, {delay} ms delay, up to {jitter} ms jitter, each way")
+}
+
+/// What each side heard.
+type BothHeard = [Heard; 2];
+
+/// The heard of one side.
+fn heard_by(heard: &BothHeard, side: Side) -> &Heard {
+    let [caller, callee] = heard;
+    match side {
+        Side::Caller => caller,
+        Side::Callee => callee,
+    }
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    number_to(text, 100.0)
+}
+
+fn delay_ms(text: &str) -> Result<f64, String> {
+    number_to(text, 60_000.0)
+}
+
+fn number_to(text: &str, most: f64) -> Result<f64, String> {
+    match text.trim_end_matches('%').parse::<f64>() {
+        Ok(number) if (0.0..=most).contains(&number) => Ok(number),
+        Ok(_) => Err(format!("from 0 to {most}")),
+        Err(_) => Err("not a number".to_owned()),
+    }
+}

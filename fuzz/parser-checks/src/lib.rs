@@ -1,0 +1,29 @@
+//! What must hold for any bytes from the network, one function for each parser.
+//!
+//! A check takes any bytes and panics if a rule is broken. `cargo fuzz` looks for such bytes
+//! (`fuzz/fuzz_targets/`), and this crate's tests run each check over its committed corpus
+//! (`fuzz/corpus/`), so that what was found once stays found.
+
+mod core;
+mod media;
+mod signal;
+
+pub use crate::core::{candidate_line, frame, ice_servers, sdp};
+pub use media::{jitter_buffer, vp8_packets};
+pub use signal::{candidates, chat_body, lz_string};
+
+/// A check: takes any bytes, panics if a rule is broken.
+pub type Check = fn(&[u8]);
+
+/// Every check with its name, which is that of its fuzz target and of its corpus.
+pub const CHECKS: [(&str, Check); 9] = [
+    ("candidate_line", candidate_line),
+    ("candidates", candidates),
+    ("chat_body", chat_body),
+    ("frame", frame),
+    ("ice_servers", ice_servers),
+    ("jitter_buffer", jitter_buffer),
+    ("lz_string", lz_string),
+    ("sdp", sdp),
+    ("vp8_packets", vp8_packets),
+];
