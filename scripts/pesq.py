@@ -11,7 +11,11 @@ Example: scripts/pesq.py spoken.wav heard.wav --offset-ms 61.5
 import argparse
 import json
 import math
+import os
 import sys
+
+# This file must not stand in the way of the package of the same name.
+sys.path = [folder for folder in sys.path if not os.path.isfile(os.path.join(folder, "pesq.py"))]
 
 RATE = 16_000
 # PESQ aligns short recordings well and long ones badly.

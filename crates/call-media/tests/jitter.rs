@@ -1,5 +1,7 @@
 //! The jitter buffer on emulated networks, in virtual time.
 
+#![allow(clippy::unwrap_used)] // A test that cannot go on is to fail.
+
 mod common;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! What holds for the jitter buffer whatever happens to it.
 
+#![allow(clippy::unwrap_used)] // A test that cannot go on is to fail.
+
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -142,6 +144,21 @@ fn a_flood_is_held_within_the_capacity_and_playing_goes_on_with_the_newest() {
     let later = now + Duration::from_millis(100);
     assert!(matches!(buffer.pull(later), Playout::Packet(_)));
     assert!(buffer.stats().buffered <= 10, "{:?}", buffer.stats());
+}
+
+#[test]
+fn a_clock_that_jumps_by_ages_does_no_harm() {
+    let mut buffer = JitterBuffer::new(JitterConfig::default());
+    let now = Instant::now();
+    buffer.insert(now, packet(0, 0, 960, false, 0));
+    let Some(later) = now.checked_add(Duration::from_millis(9_223_372_034_177_426)) else {
+        return;
+    };
+    buffer.insert(later, packet(1, 960, 960, false, 1));
+    buffer.insert(later, packet(2, 1 << 31, 1, false, 2));
+    buffer.pull(later);
+    buffer.insert(now, packet(3, 2_880, 960, false, 3));
+    buffer.pull(now);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The Opus encoder and decoder, among themselves and with other peers.
 
+#![allow(clippy::unwrap_used)] // A test that cannot go on is to fail.
+
 mod speech;
 
 use call_media::measure::delay;

@@ -10,7 +10,9 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self { started: Instant::now() }
+        Self {
+            started: Instant::now(),
+        }
     }
 
     /// Milliseconds since the start.
@@ -27,6 +29,8 @@ pub(crate) fn milliseconds(duration: Duration) -> f64 {
 /// Milliseconds since 1970 in UTC at `at`, by the wall clock as it is now.
 pub(crate) fn unix_ms(at: Instant) -> f64 {
     let ago = Instant::now().saturating_duration_since(at);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     milliseconds(now.saturating_sub(ago))
 }

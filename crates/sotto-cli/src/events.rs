@@ -23,20 +23,36 @@ pub(crate) struct Record {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Event {
-    Started { unix_ms: f64 },
-    Incoming { media: String },
+    Started {
+        unix_ms: f64,
+    },
+    Incoming {
+        media: String,
+    },
     Ringing,
     Superseded,
     Connecting,
-    Connected { srtp_profile: String },
+    Connected {
+        srtp_profile: String,
+    },
     Interrupted,
     Resumed,
-    BadMessage { detail: String },
+    BadMessage {
+        detail: String,
+    },
     ChannelClosed,
-    Missed { reason: String },
+    Missed {
+        reason: String,
+    },
     Statistics(Box<Figures>),
-    Ended { reason: String, detail: Option<String> },
-    Exit { status: u8, message: Option<String> },
+    Ended {
+        reason: String,
+        detail: Option<String>,
+    },
+    Exit {
+        status: u8,
+        message: Option<String>,
+    },
 }
 
 /// Figures of a call, counted from its beginning.
@@ -102,7 +118,9 @@ impl Figures {
             connect_ms: statistics.connect_time.map(milliseconds),
             accept_to_audio_ms: statistics.accept_to_audio.map(milliseconds),
             media_started_unix_ms: statistics.media_started.map(unix_ms),
-            srtp_profile: transport.srtp_profile.map(|profile| profile.name().to_owned()),
+            srtp_profile: transport
+                .srtp_profile
+                .map(|profile| profile.name().to_owned()),
             dtls_version: text(&transport.dtls_version),
             dtls_cipher: text(&transport.dtls_cipher),
             local_candidate_type: transport.local_candidate_type.clone(),
@@ -116,6 +134,15 @@ impl Figures {
             lines: transport.lines.iter().map(LineFigures::new).collect(),
             audio: statistics.audio.as_ref().map(AudioFigures::new),
         }
+    }
+
+    /// The figures when media started: none yet.
+    pub(crate) fn at_start(&self) -> Option<Self> {
+        let unix_ms = self.media_started_unix_ms?;
+        Some(Self {
+            unix_ms,
+            ..Self::default()
+        })
     }
 
     pub(crate) fn packets_sent(&self) -> u64 {
@@ -139,20 +166,27 @@ impl Figures {
 
     /// Interarrival jitter of the peer's microphone.
     pub(crate) fn jitter_ms(&self) -> Option<f64> {
-        self.lines.iter().find(|line| line.line == "microphone").map(|line| line.jitter_ms)
+        self.lines
+            .iter()
+            .find(|line| line.line == "microphone")
+            .map(|line| line.jitter_ms)
     }
 
     /// Bits a second received since `earlier`, in thousands.
     pub(crate) fn received_kbit_s(&self, earlier: &Self) -> Option<f64> {
         let elapsed = self.unix_ms - earlier.unix_ms;
-        let bytes = self.media_bytes_received().saturating_sub(earlier.media_bytes_received());
+        let bytes = self
+            .media_bytes_received()
+            .saturating_sub(earlier.media_bytes_received());
         (elapsed > 0.0).then(|| bytes as f64 * 8.0 / elapsed)
     }
 
     /// Share of the peer's packets lost since `earlier`, in percent.
     pub(crate) fn lost_percent(&self, earlier: &Self) -> Option<f64> {
         let lost = self.packets_lost().saturating_sub(earlier.packets_lost()) as f64;
-        let received = self.packets_received().saturating_sub(earlier.packets_received()) as f64;
+        let received = self
+            .packets_received()
+            .saturating_sub(earlier.packets_received()) as f64;
         (lost + received > 0.0).then(|| 100.0 * lost / (lost + received))
     }
 }
@@ -223,11 +257,16 @@ impl Journal {
     /// Writes a line. If that fails the call goes on without events, and the user is told once.
     pub(crate) fn write(&mut self, event: Event) {
         let Some(out) = &mut self.out else { return };
-        let record = Record { t_ms: self.clock.elapsed_ms(), event };
-        let written = serde_json::to_vec(&record).map_err(io::Error::from).and_then(|mut line| {
-            line.push(b'\n');
-            out.write_all(&line)
-        });
+        let record = Record {
+            t_ms: self.clock.elapsed_ms(),
+            event,
+        };
+        let written = serde_json::to_vec(&record)
+            .map_err(io::Error::from)
+            .and_then(|mut line| {
+                line.push(b'\n');
+                out.write_all(&line)
+            });
         if let Err(error) = written {
             self.out = None;
             let text = format_args!("sotto: events are not written any more: {error}");
@@ -242,10 +281,19 @@ mod tests {
 
     #[test]
     fn a_record_is_flat_and_comes_back() {
-        let figures = Figures { rtt_ms: Some(0.5), ..Figures::default() };
-        let record = Record { t_ms: 12.5, event: Event::Statistics(Box::new(figures)) };
+        let figures = Figures {
+            rtt_ms: Some(0.5),
+            ..Figures::default()
+        };
+        let record = Record {
+            t_ms: 12.5,
+            event: Event::Statistics(Box::new(figures)),
+        };
         let text = serde_json::to_string(&record).unwrap();
-        assert!(text.starts_with(r#"{"t_ms":12.5,"event":"statistics","final":false,"#), "{text}");
+        assert!(
+            text.starts_with(r#"{"t_ms":12.5,"event":"statistics","final":false,"#),
+            "{text}"
+        );
         let read: Record = serde_json::from_str(&text).unwrap();
         assert!(matches!(read.event, Event::Statistics(figures) if figures.rtt_ms == Some(0.5)));
     }

@@ -28,9 +28,17 @@ pub(crate) enum Status {
 impl Status {
     pub(crate) fn from_code(code: i32) -> Option<Self> {
         use Status::*;
-        [Other, Usage, Timeout, Security, Signalling, Media, NotConnected]
-            .into_iter()
-            .find(|status| *status as i32 == code)
+        [
+            Other,
+            Usage,
+            Timeout,
+            Security,
+            Signalling,
+            Media,
+            NotConnected,
+        ]
+        .into_iter()
+        .find(|status| *status as i32 == code)
     }
 }
 

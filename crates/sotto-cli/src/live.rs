@@ -60,11 +60,19 @@ impl Live {
 
     /// Shows the figures at this time of the call.
     pub(crate) fn show(&mut self, elapsed: Duration, figures: Figures) {
-        self.levels.push_back(figures.audio.as_ref().map_or(QUIET_DBFS, |audio| audio.level_dbfs));
+        self.last = self.last.take().or_else(|| figures.at_start());
+        self.levels.push_back(
+            figures
+                .audio
+                .as_ref()
+                .map_or(QUIET_DBFS, |audio| audio.level_dbfs),
+        );
         if self.levels.len() > LEVELS {
             self.levels.pop_front();
         }
-        let due = self.last_plain.is_none_or(|at| at.elapsed() >= PLAIN_INTERVAL);
+        let due = self
+            .last_plain
+            .is_none_or(|at| at.elapsed() >= PLAIN_INTERVAL);
         if self.terminal {
             let line = self.line(elapsed, &figures);
             let _ = write!(io::stderr().lock(), "\r\x1b[2K{line}");
@@ -89,8 +97,14 @@ impl Live {
             self.last.as_ref().and_then(|last| of(figures, last))
         };
         let number = |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{v:.1}"));
-        let profile = figures.srtp_profile.as_deref().map_or("–".to_owned(), short_profile);
-        let buffer = figures.audio.as_ref().map(|audio| f64::from(audio.buffer_ms));
+        let profile = figures
+            .srtp_profile
+            .as_deref()
+            .map_or("–".to_owned(), short_profile);
+        let buffer = figures
+            .audio
+            .as_ref()
+            .map(|audio| f64::from(audio.buffer_ms));
         let seconds = elapsed.as_secs();
         format!(
             "{:02}:{:02}  {profile}  rtt {} ms  buffer {} ms  loss {} %  {} kbit/s  {}",
@@ -113,7 +127,9 @@ impl Drop for Live {
 
 /// `SRTP_AEAD_AES_256_GCM` as `AES-256-GCM`.
 fn short_profile(name: &str) -> String {
-    name.trim_start_matches("SRTP_").trim_start_matches("AEAD_").replace('_', "-")
+    name.trim_start_matches("SRTP_")
+        .trim_start_matches("AEAD_")
+        .replace('_', "-")
 }
 
 fn bars(levels: &VecDeque<f32>) -> String {

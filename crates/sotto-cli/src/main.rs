@@ -60,13 +60,19 @@ fn main() -> ExitCode {
 
 /// Logs to standard error what the environment variable `RUST_LOG` asks for, e.g. `sotto=debug`.
 fn start_log() {
-    let Some(filter) = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty()) else {
+    let Some(filter) = std::env::var("RUST_LOG")
+        .ok()
+        .filter(|filter| !filter.is_empty())
+    else {
         return;
     };
     match filter.parse::<Targets>() {
         Ok(targets) => {
             let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
-            tracing_subscriber::registry().with(targets).with(lines).init();
+            tracing_subscriber::registry()
+                .with(targets)
+                .with(lines)
+                .init();
         }
         Err(error) => {
             let _ = writeln!(io::stderr().lock(), "sotto: RUST_LOG is ignored: {error}");

@@ -58,7 +58,11 @@ impl MediaFiles {
         let files = [&self.audio, &self.video, &self.audio_out, &self.video_out];
         let files: Vec<&PathBuf> = files.into_iter().flatten().collect();
         for (index, path) in files.iter().enumerate() {
-            if files.iter().take(index).any(|other| is_same_file(other, path)) {
+            if files
+                .iter()
+                .take(index)
+                .any(|other| is_same_file(other, path))
+            {
                 let text = format_args!("{}: used for two things at once", path.display());
                 return Err(Failure::new(Status::Usage, text));
             }

@@ -32,7 +32,10 @@ impl Default for Config {
 impl Config {
     /// For a call within this machine or a trusted network: the peer learns this side's addresses.
     pub fn direct() -> Self {
-        Self { relay_only: false, ..Self::default() }
+        Self {
+            relay_only: false,
+            ..Self::default()
+        }
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {

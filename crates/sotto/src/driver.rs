@@ -83,7 +83,12 @@ pub(crate) fn spawn<C: SignalChannel + 'static>(
     let (incoming, inbox) = mpsc::channel(SIGNAL_QUEUE);
     tokio::spawn(carry_signals(channel, outgoing, incoming));
     let transport = RtcConfig::new(config.relay_only);
-    let engine = Engine::new(config.clone(), transport, UnwrapErr(SysRng), UnwrapErr(SysRng));
+    let engine = Engine::new(
+        config.clone(),
+        transport,
+        UnwrapErr(SysRng),
+        UnwrapErr(SysRng),
+    );
     let driver = Driver {
         engine,
         config,
@@ -155,7 +160,11 @@ async fn send<C: SignalChannel>(channel: &mut C, outgoing: Outgoing) -> Option<S
         }
     };
     let receipt = outgoing.receipt;
-    let message = OutgoingMessage { message, want_receipt: receipt, notify: receipt };
+    let message = OutgoingMessage {
+        message,
+        want_receipt: receipt,
+        notify: receipt,
+    };
     match channel.send(message).await {
         Ok(id) => receipt.then_some(Signal::Sent { call_id, id }),
         Err(ChannelError::Message(error)) => {
@@ -258,20 +267,30 @@ impl Driver {
             let Some(received) = self.network.as_mut().and_then(Network::try_receive) else {
                 return;
             };
-            self.engine.handle_datagram(now, received.local, received.peer, &received.bytes);
+            self.engine
+                .handle_datagram(now, received.local, received.peer, &received.bytes);
         }
     }
 
     fn on_command(&mut self, command: Command) {
         let now = Instant::now();
         match command {
-            Command::Place { media, streams, reply } => {
+            Command::Place {
+                media,
+                streams,
+                reply,
+            } => {
                 let placed = self.engine.place(now, media, streams);
                 let answer = placed.map(|id| self.new_call(id)).map_err(CallError::from);
                 // Whoever asked may be gone; the call's destructor hangs up then.
                 let _ = reply.send(answer);
             }
-            Command::Accept { call_id, media, streams, reply } => {
+            Command::Accept {
+                call_id,
+                media,
+                streams,
+                reply,
+            } => {
                 self.ringing = None;
                 let call = self.new_call(call_id);
                 let answer = match self.engine.accept(now, call_id, media, streams) {
@@ -300,33 +319,53 @@ impl Driver {
             }
             Command::Statistics { key, reply } => {
                 let live = self.call_id(key).is_some();
-                let statistics = if live { self.engine.statistics(now) } else { None };
+                let statistics = if live {
+                    self.engine.statistics(now)
+                } else {
+                    None
+                };
                 let _ = reply.send(statistics);
             }
         }
     }
 
     fn call_id(&self, key: CallKey) -> Option<CallId> {
-        self.call.as_ref().filter(|call| call.key == key).map(|call| call.call_id)
+        self.call
+            .as_ref()
+            .filter(|call| call.key == key)
+            .map(|call| call.call_id)
     }
 
     fn new_call(&mut self, call_id: CallId) -> Call {
         self.last_key += 1;
         let key = CallKey(self.last_key);
         let (sender, events) = mpsc::unbounded_channel();
-        self.call = Some(CurrentCall { key, call_id, events: sender });
-        Call { key, call_id, commands: self.commands(), events }
+        self.call = Some(CurrentCall {
+            key,
+            call_id,
+            events: sender,
+        });
+        Call {
+            key,
+            call_id,
+            commands: self.commands(),
+            events,
+        }
     }
 
     /// A sender for a handle. The queue is open while a command is handled.
     fn commands(&self) -> mpsc::Sender<Command> {
-        self.commands.upgrade().unwrap_or_else(|| mpsc::channel(1).0)
+        self.commands
+            .upgrade()
+            .unwrap_or_else(|| mpsc::channel(1).0)
     }
 
     fn on_signal(&mut self, signal: Signal) {
         let now = Instant::now();
         match signal {
-            Signal::Message(ReceivedMessage { message, sent_at, .. }) => {
+            Signal::Message(ReceivedMessage {
+                message, sent_at, ..
+            }) => {
                 let age = sent_at.map_or(Duration::ZERO, age);
                 if let ChatEvent::Call(message) = message.into_event() {
                     self.engine.handle_message(now, message, age);
@@ -345,7 +384,8 @@ impl Driver {
 
     fn on_network(&mut self, network: Network) {
         let now = Instant::now();
-        self.engine.handle_network(now, &network.hosts, &network.servers);
+        self.engine
+            .handle_network(now, &network.hosts, &network.servers);
         self.network = Some(network);
     }
 
@@ -353,7 +393,9 @@ impl Driver {
     fn carry_out(&mut self) {
         loop {
             self.flush_datagrams();
-            let Some(action) = self.engine.poll_action() else { break };
+            let Some(action) = self.engine.poll_action() else {
+                break;
+            };
             match action {
                 Action::Send { message, receipt } => self.send(message, receipt),
                 Action::OpenNetwork { servers } => {
@@ -368,10 +410,14 @@ impl Driver {
                         opening.abort();
                     }
                 }
-                Action::Final { call_id, statistics, failure } => {
+                Action::Final {
+                    call_id,
+                    statistics,
+                    failure,
+                } => {
                     self.last_statistics = Some((call_id, statistics, failure));
                 }
-                Action::Event(event) => self.on_event(event),
+                Action::Event(event) => self.on_event(&event),
             }
         }
     }
@@ -390,14 +436,22 @@ impl Driver {
         }
     }
 
-    fn on_event(&mut self, event: Event) {
-        match event {
+    fn on_event(&mut self, event: &Event) {
+        match *event {
             Event::Incoming { call_id, media } => self.on_incoming(call_id, media),
-            Event::Missed { call_id, media, reason } => {
+            Event::Missed {
+                call_id,
+                media,
+                reason,
+            } => {
                 if let Some(ringing) = self.ringing.take_if(|r| r.call_id == call_id) {
                     ringing.cancelled.send_replace(Some(reason));
                 }
-                self.tell(PhoneEvent::Missed { call_id, media, reason });
+                self.tell(PhoneEvent::Missed {
+                    call_id,
+                    media,
+                    reason,
+                });
             }
             Event::Superseded { call_id, by } => {
                 if let Some(call) = self.call.as_mut().filter(|c| c.call_id == call_id) {
@@ -419,7 +473,11 @@ impl Driver {
                     Some((_, statistics, detail)) => (Some(statistics), detail),
                     None => (None, None),
                 };
-                let ended = Ended { reason, statistics, detail };
+                let ended = Ended {
+                    reason,
+                    statistics,
+                    detail,
+                };
                 self.tell_call(call_id, CallEvent::Ended(ended));
                 self.call.take_if(|call| call.call_id == call_id);
             }
@@ -429,9 +487,18 @@ impl Driver {
 
     fn on_incoming(&mut self, call_id: CallId, media: CallMedia) {
         let (sender, cancelled) = watch::channel(None);
-        self.ringing = Some(RingingCall { call_id, cancelled: sender });
+        self.ringing = Some(RingingCall {
+            call_id,
+            cancelled: sender,
+        });
         let commands = self.commands();
-        let call = IncomingCall { call_id, media, commands, cancelled, answered: false };
+        let call = IncomingCall {
+            call_id,
+            media,
+            commands,
+            cancelled,
+            answered: false,
+        };
         // If the application does not listen, the call's destructor declines it.
         self.tell(PhoneEvent::Incoming(call));
     }
@@ -451,7 +518,9 @@ impl Driver {
 }
 
 fn age(sent_at: SystemTime) -> Duration {
-    SystemTime::now().duration_since(sent_at).unwrap_or_default()
+    SystemTime::now()
+        .duration_since(sent_at)
+        .unwrap_or_default()
 }
 
 async fn opened(opening: &mut Option<JoinHandle<Network>>) -> Network {

@@ -33,7 +33,11 @@ pub(crate) enum Action {
     /// Tell the user.
     Event(Event),
     /// The call ended with these figures.
-    Final { call_id: CallId, statistics: Box<Statistics>, failure: Option<String> },
+    Final {
+        call_id: CallId,
+        statistics: Box<Statistics>,
+        failure: Option<String>,
+    },
 }
 
 /// The calls with one contact.
@@ -178,7 +182,10 @@ impl Engine {
 
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
         let session = self.session.as_mut().and_then(Session::poll_timeout);
-        [self.machine.poll_timeout(), session].into_iter().flatten().min()
+        [self.machine.poll_timeout(), session]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub(crate) fn poll_action(&mut self) -> Option<Action> {
@@ -222,7 +229,9 @@ impl Engine {
             }
             Output::Open(open) => self.open(now, &open),
             Output::ApplyAnswer(answer) => {
-                let Some(session) = &mut self.session else { return };
+                let Some(session) = &mut self.session else {
+                    return;
+                };
                 if let Err(error) = session.apply_answer(now, &answer) {
                     self.fail(&error);
                 }
@@ -246,7 +255,9 @@ impl Engine {
             Ok(servers) => servers,
             Err(error) => {
                 tracing::error!(%error);
-                return self.machine.handle_transport_failed(EndReason::NoCandidates);
+                return self
+                    .machine
+                    .handle_transport_failed(EndReason::NoCandidates);
             }
         };
         let streams = self.streams.take().unwrap_or_default();
@@ -295,14 +306,20 @@ impl Engine {
     }
 
     fn close(&mut self, now: Instant, call_id: CallId) {
-        let Some(mut session) = self.session.take() else { return };
+        let Some(mut session) = self.session.take() else {
+            return;
+        };
         let statistics = Box::new(figures(&mut session, now));
         session.close(now);
         while let Some(datagram) = session.poll_datagram() {
             self.farewell.push_back(datagram);
         }
         let failure = session.take_failure().or(self.failure.take());
-        self.actions.push_back(Action::Final { call_id, statistics, failure });
+        self.actions.push_back(Action::Final {
+            call_id,
+            statistics,
+            failure,
+        });
         self.actions.push_back(Action::CloseNetwork);
     }
 }

@@ -133,7 +133,10 @@ impl Gatherer {
         peer: SocketAddr,
         bytes: &[u8],
     ) -> Incoming {
-        let Some(server) = self.servers.iter_mut().find(|s| s.address == peer && s.base == local)
+        let Some(server) = self
+            .servers
+            .iter_mut()
+            .find(|s| s.address == peer && s.base == local)
         else {
             return Incoming::Direct;
         };
@@ -151,12 +154,19 @@ impl Gatherer {
             tracing::debug!(%error, "a datagram of an ICE server was dropped");
         }
         let relayed = self.pump();
-        if relayed.is_empty() { Incoming::Consumed } else { Incoming::Relayed(relayed) }
+        if relayed.is_empty() {
+            Incoming::Consumed
+        } else {
+            Incoming::Relayed(relayed)
+        }
     }
 
     /// Sends a datagram of the transport: through a relay if it leaves from a relayed address.
     pub(crate) fn send(&mut self, now: Instant, datagram: Datagram) {
-        let relay = self.servers.iter_mut().find(|s| s.relayed == Some(datagram.local));
+        let relay = self
+            .servers
+            .iter_mut()
+            .find(|s| s.relayed == Some(datagram.local));
         match relay {
             Some(server) => {
                 server.send(now, &datagram);
@@ -176,7 +186,11 @@ impl Gatherer {
 
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
         let deadline = (!self.complete).then_some(self.deadline);
-        self.servers.iter_mut().filter_map(|s| s.client.poll_timeout()).chain(deadline).min()
+        self.servers
+            .iter_mut()
+            .filter_map(|s| s.client.poll_timeout())
+            .chain(deadline)
+            .min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
@@ -252,7 +266,11 @@ impl Server {
         reachable: &ReachableServer,
         relay_only: bool,
     ) -> Result<Self, rtc::shared::error::Error> {
-        let ReachableServer { server, address, base } = reachable;
+        let ReachableServer {
+            server,
+            address,
+            base,
+        } = reachable;
         let credentials = server.credentials();
         let text = |get: fn(&call_core::TurnCredentials) -> &str| {
             credentials.map(|c| get(c).to_owned()).unwrap_or_default()
@@ -269,7 +287,11 @@ impl Server {
         let provider = rtc::crypto::default_provider()
             .map_err(|error| rtc::shared::error::Error::Crypto(error.to_string()))?;
         let mut client = Client::new(config, provider)?;
-        let binding = if relay_only { None } else { Some(client.send_binding_request(now)?) };
+        let binding = if relay_only {
+            None
+        } else {
+            Some(client.send_binding_request(now)?)
+        };
         if server.is_relay() {
             client.allocate(now)?;
         }
@@ -309,20 +331,21 @@ impl Server {
             Event::AllocateResponse(_, address) => {
                 self.allocating = false;
                 self.relayed = Some(address);
-                found.push((LocalCandidate::Relay { address, base: self.base }, address));
+                found.push((LocalCandidate::Relay { address }, address));
             }
             Event::AllocateError(_, error) => {
                 self.allocating = false;
                 tracing::warn!(%error, "a TURN server refused an allocation");
             }
-            Event::TransactionTimeout(id) => {
-                if self.binding.take_if(|binding| *binding == id).is_none() {
-                    self.allocating = false;
-                }
-            }
+            Event::TransactionTimeout(id) if self.binding == Some(id) => self.binding = None,
+            Event::TransactionTimeout(_) => self.allocating = false,
             Event::DataIndicationOrChannelData(_, peer, bytes) => {
                 if let Some(local) = self.relayed {
-                    relayed.push(RelayedDatagram { local, peer, bytes: bytes.freeze() });
+                    relayed.push(RelayedDatagram {
+                        local,
+                        peer,
+                        bytes: bytes.freeze(),
+                    });
                 }
             }
             // The nonce went stale: the next datagram asks again.
@@ -356,7 +379,9 @@ impl Server {
 
     fn send(&mut self, now: Instant, datagram: &Datagram) {
         self.permit(now, datagram.peer);
-        let Ok(mut relay) = self.client.relay(datagram.local) else { return };
+        let Ok(mut relay) = self.client.relay(datagram.local) else {
+            return;
+        };
         if let Err(error) = relay.send_to(now, &datagram.bytes, datagram.peer) {
             tracing::trace!(%error, "a datagram was not relayed");
         }

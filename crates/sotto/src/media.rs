@@ -56,17 +56,31 @@ pub(crate) struct Pipeline {
 impl Pipeline {
     /// Starts at `now`: the first audio frame is due 20 ms later, when it has been spoken.
     pub(crate) fn new(now: Instant, streams: MediaStreams) -> Result<Self, CodecError> {
-        let MediaStreams { audio_in, audio_out, video_in, video_out } = streams;
+        let MediaStreams {
+            audio_in,
+            audio_out,
+            video_in,
+            video_out,
+        } = streams;
         Ok(Self {
             started: now,
-            audio_in: audio_in.map(|source| AudioIn::new(now, source)).transpose()?,
+            audio_in: audio_in
+                .map(|source| AudioIn::new(now, source))
+                .transpose()?,
             audio_out: AudioOut {
                 sink: audio_out,
                 receiver: AudioReceiver::new(JitterConfig::default())?,
                 next: now,
             },
-            video_in: video_in.map(|source| VideoIn { source, next: None, muted: false }),
-            video_out: video_out.map(|sink| VideoOut { sink, timeline: None }),
+            video_in: video_in.map(|source| VideoIn {
+                source,
+                next: None,
+                muted: false,
+            }),
+            video_out: video_out.map(|sink| VideoOut {
+                sink,
+                timeline: None,
+            }),
             first_audio: None,
             failure: None,
         })
@@ -79,8 +93,14 @@ impl Pipeline {
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let capture = self.audio_in.as_ref().map(|audio| audio.next);
-        let video = self.video_in.as_ref().and_then(|video| video.due(self.started));
-        [capture, Some(self.audio_out.next), video].into_iter().flatten().min()
+        let video = self
+            .video_in
+            .as_ref()
+            .and_then(|video| video.due(self.started));
+        [capture, Some(self.audio_out.next), video]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Does what is due: encodes into `out`, decodes into the sinks.
@@ -103,12 +123,16 @@ impl Pipeline {
         timestamp: u32,
         payload: Bytes,
     ) {
-        self.audio_out.receiver.insert(arrived, sequence, timestamp, payload);
+        self.audio_out
+            .receiver
+            .insert(arrived, sequence, timestamp, payload);
     }
 
     /// A decrypted VP8 frame of the peer's camera came in.
     pub(crate) fn receive_video(&mut self, timestamp: u32, data: Bytes) {
-        let Some(video) = &mut self.video_out else { return };
+        let Some(video) = &mut self.video_out else {
+            return;
+        };
         let frame = VideoFrame {
             timestamp: video.time_of(timestamp),
             key_frame: is_vp8_key_frame(&data),
@@ -146,7 +170,9 @@ impl Pipeline {
 
     /// The peer lost this part (0–1) of our audio: protect it accordingly.
     pub(crate) fn set_loss(&mut self, lost: f32) {
-        let Some(audio) = &mut self.audio_in else { return };
+        let Some(audio) = &mut self.audio_in else {
+            return;
+        };
         let result = audio.set_loss(lost).map_err(MediaError::from);
         self.note_failure(result);
     }
@@ -157,17 +183,27 @@ impl Pipeline {
 
     /// Completes the files.
     pub(crate) fn finish(&mut self) {
-        let audio = self.audio_out.sink.as_mut().map_or(Ok(()), |sink| sink.finish());
+        let audio = self
+            .audio_out
+            .sink
+            .as_mut()
+            .map_or(Ok(()), |sink| sink.finish());
         self.note_failure(audio);
-        let video = self.video_out.as_mut().map_or(Ok(()), |video| video.sink.finish());
+        let video = self
+            .video_out
+            .as_mut()
+            .map_or(Ok(()), |video| video.sink.finish());
         self.note_failure(video);
     }
 
     fn capture(&mut self, now: Instant, out: &mut Vec<OutgoingFrame>) -> Result<(), MediaError> {
-        let Some(audio) = &mut self.audio_in else { return Ok(()) };
+        let Some(audio) = &mut self.audio_in else {
+            return Ok(());
+        };
         let skipped = skip_stall(&mut audio.next, now);
-        audio.timestamp =
-            audio.timestamp.wrapping_add(skipped.wrapping_mul(AUDIO_FRAME_SAMPLES as u32));
+        audio.timestamp = audio
+            .timestamp
+            .wrapping_add(skipped.wrapping_mul(AUDIO_FRAME_SAMPLES as u32));
         while audio.next <= now {
             audio.next += AUDIO_FRAME_DURATION;
             out.extend(audio.encode()?);
@@ -197,10 +233,13 @@ impl Pipeline {
         now: Instant,
         out: &mut Vec<OutgoingFrame>,
     ) -> Result<(), MediaError> {
-        let Some(video) = &mut self.video_in else { return Ok(()) };
+        let Some(video) = &mut self.video_in else {
+            return Ok(());
+        };
         video.fill()?;
-        while let Some(frame) =
-            video.next.take_if(|frame| self.started + frame.timestamp <= now)
+        while let Some(frame) = video
+            .next
+            .take_if(|frame| self.started + frame.timestamp <= now)
         {
             if !video.muted {
                 out.push(OutgoingFrame {
@@ -308,7 +347,10 @@ struct VideoOut {
 
 impl VideoOut {
     fn time_of(&mut self, timestamp: u32) -> Duration {
-        let timeline = self.timeline.get_or_insert(Timeline { last: timestamp, elapsed: 0 });
+        let timeline = self.timeline.get_or_insert(Timeline {
+            last: timestamp,
+            elapsed: 0,
+        });
         timeline.advance(timestamp)
     }
 }
@@ -348,14 +390,20 @@ mod tests {
 
     #[test]
     fn video_time_goes_on_when_the_rtp_timestamp_wraps() {
-        let mut timeline = Timeline { last: u32::MAX - 44_999, elapsed: 0 };
+        let mut timeline = Timeline {
+            last: u32::MAX - 44_999,
+            elapsed: 0,
+        };
         assert_eq!(timeline.advance(0), Duration::from_millis(500));
         assert_eq!(timeline.advance(90_000), Duration::from_millis(1500));
     }
 
     #[test]
     fn video_time_never_goes_back() {
-        let mut timeline = Timeline { last: 90_000, elapsed: 90_000 };
+        let mut timeline = Timeline {
+            last: 90_000,
+            elapsed: 90_000,
+        };
         assert_eq!(timeline.advance(45_000), Duration::from_secs(1));
     }
 }

@@ -75,7 +75,9 @@ impl Network {
 
     /// Sends at once or drops: media that waits is media that is late.
     pub(crate) fn send(&self, datagram: &Datagram) {
-        let Some(socket) = self.sockets.get(&datagram.local) else { return };
+        let Some(socket) = self.sockets.get(&datagram.local) else {
+            return;
+        };
         if let Err(error) = socket.try_send_to(&datagram.bytes, datagram.peer) {
             tracing::trace!(%error, "a datagram was not sent");
         }
@@ -103,7 +105,11 @@ impl Network {
         for address in addresses {
             match self.base_for(bind, address).await {
                 Ok(base) => {
-                    return self.servers.push(ReachableServer { server, address, base });
+                    return self.servers.push(ReachableServer {
+                        server,
+                        address,
+                        base,
+                    });
                 }
                 Err(error) => tracing::debug!(%error, "no way to an address of an ICE server"),
             }

@@ -78,7 +78,13 @@ impl Phone {
         config.check()?;
         let (commands, command_queue) = mpsc::channel(COMMAND_QUEUE);
         let (event_queue, events) = mpsc::channel(EVENT_QUEUE);
-        driver::spawn(channel, config, commands.downgrade(), command_queue, event_queue);
+        driver::spawn(
+            channel,
+            config,
+            commands.downgrade(),
+            command_queue,
+            event_queue,
+        );
         Ok(Self { commands, events })
     }
 
@@ -86,14 +92,17 @@ impl Phone {
     ///
     /// # Errors
     /// [`CallError::Place`] if there is a call already, [`CallError::ChannelClosed`].
-    pub async fn place(
-        &self,
-        media: CallMedia,
-        streams: MediaStreams,
-    ) -> Result<Call, CallError> {
+    pub async fn place(&self, media: CallMedia, streams: MediaStreams) -> Result<Call, CallError> {
         let (reply, answer) = oneshot::channel();
-        let command = Command::Place { media, streams, reply };
-        self.commands.send(command).await.map_err(|_| CallError::ChannelClosed)?;
+        let command = Command::Place {
+            media,
+            streams,
+            reply,
+        };
+        self.commands
+            .send(command)
+            .await
+            .map_err(|_| CallError::ChannelClosed)?;
         answer.await.map_err(|_| CallError::ChannelClosed)?
     }
 
@@ -144,8 +153,16 @@ impl IncomingCall {
     ) -> Result<Call, CallError> {
         self.answered = true;
         let (reply, answer) = oneshot::channel();
-        let command = Command::Accept { call_id: self.call_id, media, streams, reply };
-        self.commands.send(command).await.map_err(|_| CallError::Over)?;
+        let command = Command::Accept {
+            call_id: self.call_id,
+            media,
+            streams,
+            reply,
+        };
+        self.commands
+            .send(command)
+            .await
+            .map_err(|_| CallError::Over)?;
         answer.await.map_err(|_| CallError::Over)?
     }
 
@@ -156,7 +173,12 @@ impl IncomingCall {
 impl Drop for IncomingCall {
     fn drop(&mut self) {
         if !self.answered {
-            driver::post(&self.commands, Command::Decline { call_id: self.call_id });
+            driver::post(
+                &self.commands,
+                Command::Decline {
+                    call_id: self.call_id,
+                },
+            );
         }
     }
 }
@@ -227,13 +249,26 @@ impl Call {
     /// Stops sending a source, or resumes. Nothing is sent while muted, by which SimpleX's peers
     /// tell that a source is off.
     pub async fn set_muted(&self, line: MediaLine, muted: bool) {
-        let _ = self.commands.send(Command::SetMuted { key: self.key, line, muted }).await;
+        let _ = self
+            .commands
+            .send(Command::SetMuted {
+                key: self.key,
+                line,
+                muted,
+            })
+            .await;
     }
 
     /// Figures of the call now; `None` before it is accepted and after it has ended.
     pub async fn statistics(&self) -> Option<Statistics> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Statistics { key: self.key, reply }).await.ok()?;
+        self.commands
+            .send(Command::Statistics {
+                key: self.key,
+                reply,
+            })
+            .await
+            .ok()?;
         answer.await.ok().flatten()
     }
 }

@@ -72,7 +72,10 @@ impl Session {
         let session = Self {
             transport,
             gatherer: Gatherer::new(now, config.relay_only),
-            frames: open.frame_key.as_ref().map(|key| FrameCrypto::new(key, rng)),
+            frames: open
+                .frame_key
+                .as_ref()
+                .map(|key| FrameCrypto::new(key, rng)),
             streams: Some(streams),
             pipeline: None,
             last_request: [None; MediaLine::ALL.len()],
@@ -134,7 +137,8 @@ impl Session {
             Incoming::Relayed(datagrams) => {
                 for relayed in datagrams {
                     let (local, peer) = (relayed.local, relayed.peer);
-                    self.transport.handle_datagram(now, local, peer, &relayed.bytes);
+                    self.transport
+                        .handle_datagram(now, local, peer, &relayed.bytes);
                 }
             }
             Incoming::Direct => self.transport.handle_datagram(now, local, peer, bytes),
@@ -153,7 +157,10 @@ impl Session {
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
         let pipeline = self.pipeline.as_ref().and_then(Pipeline::poll_timeout);
         let transport = self.transport.poll_timeout();
-        [pipeline, transport, self.gatherer.poll_timeout()].into_iter().flatten().min()
+        [pipeline, transport, self.gatherer.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
@@ -202,7 +209,9 @@ impl Session {
     }
 
     pub(crate) fn audio_statistics(&self) -> Option<AudioStatistics> {
-        self.pipeline.as_ref().map(|pipeline| AudioStatistics::new(&pipeline.audio_statistics()))
+        self.pipeline
+            .as_ref()
+            .map(|pipeline| AudioStatistics::new(&pipeline.audio_statistics()))
     }
 
     pub(crate) fn times(&self) -> SessionTimes {
@@ -210,7 +219,10 @@ impl Session {
             accepted: self.accepted,
             connected: self.connected,
             media_started: self.pipeline.as_ref().map(Pipeline::started),
-            first_audio: self.pipeline.as_ref().and_then(|pipeline| pipeline.first_audio),
+            first_audio: self
+                .pipeline
+                .as_ref()
+                .and_then(|pipeline| pipeline.first_audio),
         }
     }
 
@@ -222,10 +234,11 @@ impl Session {
             let mut idle = true;
             while let Some(event) = self.gatherer.poll_event() {
                 idle = false;
-                self.on_gather_event(event, &mut candidates);
+                self.on_gather_event(&event, &mut candidates);
             }
             if !candidates.is_empty() {
-                self.events.push_back(SessionEvent::LocalCandidates(candidates));
+                self.events
+                    .push_back(SessionEvent::LocalCandidates(candidates));
             }
             while let Some(event) = self.transport.poll_event() {
                 idle = false;
@@ -236,8 +249,10 @@ impl Session {
             }
         }
         // Completion is told after the candidates that came with it.
-        if let Some(index) =
-            self.events.iter().position(|e| matches!(e, SessionEvent::GatheringComplete))
+        if let Some(index) = self
+            .events
+            .iter()
+            .position(|e| matches!(e, SessionEvent::GatheringComplete))
             && let Some(event) = self.events.remove(index)
         {
             self.events.push_back(event);
@@ -250,8 +265,8 @@ impl Session {
         }
     }
 
-    fn on_gather_event(&mut self, event: GatherEvent, candidates: &mut Vec<IceCandidate>) {
-        match event {
+    fn on_gather_event(&mut self, event: &GatherEvent, candidates: &mut Vec<IceCandidate>) {
+        match *event {
             GatherEvent::Candidate(candidate) => {
                 match self.transport.add_local_candidate(candidate) {
                     Ok(candidate) => candidates.push(candidate),
@@ -268,7 +283,8 @@ impl Session {
             TransportEvent::Interrupted => self.events.push_back(SessionEvent::Interrupted),
             TransportEvent::Resumed => self.events.push_back(SessionEvent::Resumed),
             TransportEvent::Closed => {
-                self.events.push_back(SessionEvent::Failed(EndReason::PeerHungUp));
+                self.events
+                    .push_back(SessionEvent::Failed(EndReason::PeerHungUp));
             }
             TransportEvent::Refused(refusal) => self.on_refused(refusal),
             TransportEvent::Frame(frame) => self.on_frame(frame),
@@ -288,7 +304,9 @@ impl Session {
     }
 
     fn on_connected(&mut self, now: Instant) {
-        let Some(streams) = self.streams.take() else { return };
+        let Some(streams) = self.streams.take() else {
+            return;
+        };
         match Pipeline::new(now, streams) {
             Ok(mut pipeline) => {
                 for (line, muted) in self.muted.drain(..) {
@@ -300,20 +318,34 @@ impl Session {
             }
             Err(error) => {
                 self.failure = Some(error.to_string());
-                self.events.push_back(SessionEvent::Failed(EndReason::MediaFailed));
+                self.events
+                    .push_back(SessionEvent::Failed(EndReason::MediaFailed));
             }
         }
     }
 
     fn on_refused(&mut self, refusal: Refusal) {
-        self.events.push_back(SessionEvent::Failed(EndReason::Refused(refusal)));
+        self.events
+            .push_back(SessionEvent::Failed(EndReason::Refused(refusal)));
     }
 
     fn on_frame(&mut self, frame: ReceivedFrame) {
-        let Some(pipeline) = &mut self.pipeline else { return };
-        let ReceivedFrame { line, sequence, timestamp, payload, arrived, continuous } = frame;
-        let kind =
-            if line.is_video() { FrameKind::of_vp8(&payload) } else { FrameKind::Audio };
+        let Some(pipeline) = &mut self.pipeline else {
+            return;
+        };
+        let ReceivedFrame {
+            line,
+            sequence,
+            timestamp,
+            payload,
+            arrived,
+            continuous,
+        } = frame;
+        let kind = if line.is_video() {
+            FrameKind::of_vp8(&payload)
+        } else {
+            FrameKind::Audio
+        };
         let data = match &mut self.frames {
             None => payload,
             Some(frames) => match frames.decryptor.decrypt(kind, &payload) {
@@ -345,12 +377,15 @@ impl Session {
     }
 
     fn run_pipeline(&mut self, now: Instant) {
-        let Some(pipeline) = &mut self.pipeline else { return };
+        let Some(pipeline) = &mut self.pipeline else {
+            return;
+        };
         let mut out = Vec::new();
         pipeline.handle_timeout(now, &mut out);
         if let Some(error) = pipeline.take_failure() {
             self.failure = Some(error.to_string());
-            self.events.push_back(SessionEvent::Failed(EndReason::MediaFailed));
+            self.events
+                .push_back(SessionEvent::Failed(EndReason::MediaFailed));
         }
         for frame in out {
             self.send(now, frame);
@@ -358,7 +393,12 @@ impl Session {
     }
 
     fn send(&mut self, now: Instant, frame: OutgoingFrame) {
-        let OutgoingFrame { line, kind, timestamp, data } = frame;
+        let OutgoingFrame {
+            line,
+            kind,
+            timestamp,
+            data,
+        } = frame;
         let payload = match &mut self.frames {
             None => data,
             Some(frames) => match frames.encryptor.encrypt(kind, &data) {
@@ -366,7 +406,8 @@ impl Session {
                 Err(error) => return tracing::warn!(%error, "a frame was not sent"),
             },
         };
-        self.transport.send_frame(now, line, EncodedFrame { timestamp, payload });
+        self.transport
+            .send_frame(now, line, EncodedFrame { timestamp, payload });
     }
 }
 
@@ -381,7 +422,10 @@ pub(crate) struct SessionTimes {
 
 impl FrameCrypto {
     fn new(key: &MediaKey, rng: &mut dyn CryptoRng) -> Self {
-        Self { encryptor: FrameEncryptor::new(key, rng), decryptor: FrameDecryptor::new(key) }
+        Self {
+            encryptor: FrameEncryptor::new(key, rng),
+            decryptor: FrameDecryptor::new(key),
+        }
     }
 }
 

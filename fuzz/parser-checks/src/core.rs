@@ -44,7 +44,11 @@ pub fn candidate_line(data: &[u8]) {
     if let Ok(taken) = remote.take(&candidate) {
         assert!(remote.take(&taken).is_err(), "a candidate is taken twice");
         remote.restart();
-        assert_eq!(remote.take(&taken), Ok(taken), "the canonical form is another candidate");
+        assert_eq!(
+            remote.take(&taken),
+            Ok(taken),
+            "the canonical form is another candidate"
+        );
     }
 }
 
@@ -58,7 +62,11 @@ pub fn sdp(data: &[u8]) {
         assert!((1..=MAX_FINGERPRINTS).contains(&summary.fingerprints().len()));
     }
     let ours = filter_sdp(sdp);
-    assert_eq!(filter_sdp(&ours), ours, "an address came to light in the second filtering");
+    assert_eq!(
+        filter_sdp(&ours),
+        ours,
+        "an address came to light in the second filtering"
+    );
     let mut remote = RemoteCandidates::new();
     let theirs = remote.filter_sdp(sdp);
     assert!(remote.taken() <= MAX_REMOTE_CANDIDATES);
@@ -78,7 +86,10 @@ pub fn ice_servers(data: &[u8]) {
     for server in servers {
         assert!(!server.url().contains('@'));
         let again = parse_servers(&server.to_line());
-        assert!(again.is_ok_and(|again| again == [server]), "a server changes when written");
+        assert!(
+            again.is_ok_and(|again| again == [server]),
+            "a server changes when written"
+        );
     }
 }
 

@@ -40,7 +40,10 @@ pub fn vp8_packets(data: &[u8]) {
             }
         }
         assert!(bytes_out <= bytes_in, "more came out than went in");
-        assert!(assembler.poll_timeout().is_none_or(|next| next > now), "polling was in vain");
+        assert!(
+            assembler.poll_timeout().is_none_or(|next| next > now),
+            "polling was in vain"
+        );
     }
 }
 

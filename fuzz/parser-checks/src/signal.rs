@@ -16,7 +16,11 @@ pub fn chat_body(data: &[u8]) {
     for message in &messages {
         assert!(message.raw().len() <= MAX_BODY);
         let again = ChatMessage::decode(message.raw());
-        assert_eq!(again.as_ref(), Ok(message), "a message changes when it is read again");
+        assert_eq!(
+            again.as_ref(),
+            Ok(message),
+            "a message changes when it is read again"
+        );
     }
     for limit in [BodyLimit::Plain, BodyLimit::PostQuantum] {
         let Ok(body) = encode_body(&messages, limit) else {
@@ -26,7 +30,11 @@ pub fn chat_body(data: &[u8]) {
             .unwrap_or_else(|error| panic!("our own body is refused: {error}"))
             .into_iter()
             .collect();
-        assert_eq!(again.as_ref(), Ok(&messages), "a body changes when it is read again");
+        assert_eq!(
+            again.as_ref(),
+            Ok(&messages),
+            "a body changes when it is read again"
+        );
     }
 }
 
@@ -59,9 +67,15 @@ pub fn candidates(data: &[u8]) {
     };
     if let Ok(candidates) = parse_candidates(json) {
         assert!(candidates.len() <= MAX_CANDIDATES);
-        assert_eq!(parse_candidates(&write_candidates(&candidates)), Ok(candidates));
+        assert_eq!(
+            parse_candidates(&write_candidates(&candidates)),
+            Ok(candidates)
+        );
     }
     if let Ok(description) = SessionDescription::from_json(json) {
-        assert_eq!(SessionDescription::from_json(&description.to_json()), Ok(description));
+        assert_eq!(
+            SessionDescription::from_json(&description.to_json()),
+            Ok(description)
+        );
     }
 }

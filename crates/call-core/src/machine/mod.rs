@@ -3,14 +3,15 @@
 mod output;
 mod past;
 mod state;
+mod transitions;
 mod trickle;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use call_signal::{
-    CallEvent, CallId, CallMedia, CallMessage, CallType, CallVersionRange, ExtraCandidates,
-    IceCandidate, Invitation, Offer, RtcSession, SdpKind, SessionDescription,
+    CallEvent, CallId, CallMedia, CallMessage, CallType, CallVersionRange, IceCandidate,
+    Invitation, SessionDescription,
 };
 use rand::{CryptoRng, Rng as _};
 
@@ -18,9 +19,9 @@ pub use output::{EndReason, Event, MissedReason, OpenTransport, Output, Refusal,
 pub use trickle::{BATCH_INTERVAL, FIRST_BATCH_DELAY, TRICKLE_LIMIT};
 
 use crate::relay_policy::{filter_candidate, filter_sdp};
-use crate::{CallKeyPair, MediaKey, RemoteCandidates};
+use crate::{CallKeyPair, RemoteCandidates};
 use past::PastCalls;
-use state::{Calling, Live, Ringing, Role, Stage, State};
+use state::{Calling, Live, Stage, State};
 use trickle::Trickle;
 
 /// An invitation lives this long, counted from the moment when the relay took it.
@@ -129,12 +130,21 @@ impl CallMachine {
         self.rng.fill_bytes(&mut id.0);
         let keys = CallKeyPair::generate(&mut self.rng);
         let invitation = Invitation {
-            call_type: CallType { media, encryption: true },
+            call_type: CallType {
+                media,
+                encryption: true,
+            },
             dh_public_key: Some(keys.public_key()),
             versions: self.config.versions,
         };
-        let message = CallMessage { call_id: id, event: CallEvent::Invitation(invitation) };
-        self.outputs.push_back(Output::Send { message, receipt: true });
+        let message = CallMessage {
+            call_id: id,
+            event: CallEvent::Invitation(invitation),
+        };
+        self.outputs.push_back(Output::Send {
+            message,
+            receipt: true,
+        });
         self.state = State::Calling(Calling {
             id,
             media,
@@ -200,7 +210,7 @@ impl CallMachine {
             CallEvent::Invitation(invitation) => self.on_invitation(now, id, invitation, age),
             CallEvent::Offer(offer) => self.on_offer(now, id, offer),
             CallEvent::Answer(answer) => self.on_answer(now, id, answer.session),
-            CallEvent::Extra(extra) => self.on_extra(id, extra.candidates),
+            CallEvent::Extra(extra) => self.on_extra(id, &extra.candidates),
             CallEvent::End => self.on_end(id),
         }
     }
@@ -210,7 +220,9 @@ impl CallMachine {
         if let State::Calling(calling) = &mut self.state
             && !std::mem::replace(&mut calling.delivered, true)
         {
-            self.outputs.push_back(Output::Event(Event::Ringing { call_id: calling.id }));
+            self.outputs.push_back(Output::Event(Event::Ringing {
+                call_id: calling.id,
+            }));
         }
     }
 
@@ -229,12 +241,21 @@ impl CallMachine {
     /// The transport described itself, as [`Output::Open`] asked.
     pub fn handle_local_description(&mut self, now: Instant, description: SessionDescription) {
         let relay_only = self.config.relay_only;
-        let State::Live(live) = &mut self.state else { return };
+        let State::Live(live) = &mut self.state else {
+            return;
+        };
         if live.stage != Stage::Describing || live.description.is_some() {
             return;
         }
-        let sdp = if relay_only { filter_sdp(&description.sdp) } else { description.sdp };
-        live.description = Some(SessionDescription { kind: description.kind, sdp });
+        let sdp = if relay_only {
+            filter_sdp(&description.sdp)
+        } else {
+            description.sdp
+        };
+        live.description = Some(SessionDescription {
+            kind: description.kind,
+            sdp,
+        });
         live.trickle = Some(Trickle::new(now));
         self.flush_candidates(now);
     }
@@ -242,7 +263,13 @@ impl CallMachine {
     /// The transport found candidates of this side.
     pub fn handle_local_candidates(&mut self, now: Instant, candidates: Vec<IceCandidate>) {
         let relay_only = self.config.relay_only;
-        let State::Live(Live { trickle: Some(trickle), .. }) = &mut self.state else { return };
+        let State::Live(Live {
+            trickle: Some(trickle),
+            ..
+        }) = &mut self.state
+        else {
+            return;
+        };
         if relay_only {
             trickle.add(now, candidates.iter().filter_map(filter_candidate));
         } else {
@@ -253,7 +280,13 @@ impl CallMachine {
 
     /// The transport has no more candidates to find.
     pub fn handle_gathering_complete(&mut self, now: Instant) {
-        let State::Live(Live { trickle: Some(trickle), .. }) = &mut self.state else { return };
+        let State::Live(Live {
+            trickle: Some(trickle),
+            ..
+        }) = &mut self.state
+        else {
+            return;
+        };
         if trickle.complete(now) {
             self.flush_candidates(now);
         } else {
@@ -263,7 +296,9 @@ impl CallMachine {
 
     /// The transport is connected: the DTLS certificate and the SRTP profile were checked.
     pub fn handle_connected(&mut self) {
-        let State::Live(live) = &mut self.state else { return };
+        let State::Live(live) = &mut self.state else {
+            return;
+        };
         let call_id = live.id;
         let event = match live.stage {
             Stage::Connected => return,
@@ -276,10 +311,15 @@ impl CallMachine {
 
     /// The transport lost the path to the peer.
     pub fn handle_interrupted(&mut self, now: Instant) {
-        let State::Live(live) = &mut self.state else { return };
+        let State::Live(live) = &mut self.state else {
+            return;
+        };
         if live.stage == Stage::Connected {
-            live.stage = Stage::Interrupted { until: now + INTERRUPTION_LIMIT };
-            self.outputs.push_back(Output::Event(Event::Interrupted { call_id: live.id }));
+            live.stage = Stage::Interrupted {
+                until: now + INTERRUPTION_LIMIT,
+            };
+            self.outputs
+                .push_back(Output::Event(Event::Interrupted { call_id: live.id }));
         }
     }
 
@@ -342,252 +382,6 @@ impl CallMachine {
     pub fn is_connected(&self) -> bool {
         matches!(&self.state, State::Live(live) if live.connected_once())
     }
-
-    fn on_invitation(&mut self, now: Instant, id: CallId, invitation: Invitation, age: Duration) {
-        if self.state.call_id() == Some(id) || self.past.contains(id) {
-            return;
-        }
-        let media = invitation.call_type.media;
-        if let Some(reason) = self.refuse_invitation(&invitation, age) {
-            return self.miss(id, media, reason);
-        }
-        match &self.state {
-            State::Idle if !self.available => self.miss(id, media, MissedReason::Busy),
-            State::Idle => self.ring(now, id, invitation, age),
-            State::Ringing(_) => {
-                self.miss_ringing(MissedReason::Replaced);
-                self.ring(now, id, invitation, age);
-            }
-            State::Calling(calling) if id > calling.id => {
-                self.lose_glare(now, id, &invitation);
-            }
-            // The peer will accept our call instead, by the same rule.
-            State::Calling(_) => self.past.insert(id),
-            State::Live(live) if matches!(live.stage, Stage::Interrupted { .. }) => {
-                self.end(EndReason::PeerCalledAgain, Farewell::Silent);
-                self.ring(now, id, invitation, age);
-            }
-            State::Live(_) => self.miss(id, media, MissedReason::Busy),
-        }
-    }
-
-    fn refuse_invitation(&self, invitation: &Invitation, age: Duration) -> Option<MissedReason> {
-        let encrypts = invitation.call_type.encryption && invitation.dh_public_key.is_some();
-        if age >= INVITATION_LIFE {
-            Some(MissedReason::Expired)
-        } else if self.config.versions.highest_common(&invitation.versions).is_none() {
-            Some(MissedReason::IncompatibleVersion)
-        } else if self.config.require_frame_encryption && !encrypts {
-            Some(MissedReason::NoFrameEncryption)
-        } else {
-            None
-        }
-    }
-
-    fn ring(&mut self, now: Instant, id: CallId, invitation: Invitation, age: Duration) {
-        let media = invitation.call_type.media;
-        let expires = now + INVITATION_LIFE.saturating_sub(age);
-        self.state = State::Ringing(Ringing { id, invitation, expires });
-        self.outputs.push_back(Output::Event(Event::Incoming { call_id: id, media }));
-    }
-
-    fn lose_glare(&mut self, now: Instant, by: CallId, invitation: &Invitation) {
-        let State::Calling(calling) = std::mem::replace(&mut self.state, State::Idle) else {
-            return;
-        };
-        self.past.insert(calling.id);
-        // A peer that knows no glare rule may be showing our call: take it off its screen.
-        self.send(calling.id, CallEvent::End);
-        self.outputs.push_back(Output::Event(Event::Superseded { call_id: calling.id, by }));
-        self.answer_invitation(now, by, invitation, calling.media);
-    }
-
-    fn answer_invitation(
-        &mut self,
-        now: Instant,
-        id: CallId,
-        invitation: &Invitation,
-        media: CallMedia,
-    ) {
-        let Some(version) = self.config.versions.highest_common(&invitation.versions) else {
-            return self.miss(id, media, MissedReason::IncompatibleVersion);
-        };
-        let keys = CallKeyPair::generate(&mut self.rng);
-        let peer_key = invitation.dh_public_key.filter(|_| invitation.call_type.encryption);
-        let frame_key = match peer_key.map(|peer| keys.agree(&peer, version, &id)).transpose() {
-            Ok(key) => key,
-            Err(_) => {
-                self.past.insert(id);
-                let reason = EndReason::Refused(Refusal::BadKey);
-                self.send(id, CallEvent::End);
-                return self
-                    .outputs
-                    .push_back(Output::Event(Event::Ended { call_id: id, reason }));
-            }
-        };
-        let offered_key = frame_key.is_some().then(|| keys.public_key());
-        let role = Role::Callee { version, offered_key };
-        self.go_live(now, id, role, media, SdpSide::Offer, frame_key);
-    }
-
-    fn on_offer(&mut self, now: Instant, id: CallId, offer: Offer) {
-        let State::Calling(calling) = &mut self.state else { return };
-        if calling.id != id {
-            return;
-        }
-        if offer.session.description.kind != SdpKind::Offer {
-            return self.end(EndReason::BadSessionDescription, Farewell::Send);
-        }
-        if !self.config.versions.contains(offer.version) {
-            return self.end(EndReason::BadVersion, Farewell::Send);
-        }
-        let frame_key = match (offer.call_type.encryption, &offer.dh_public_key) {
-            (true, Some(peer)) => match calling.keys.agree(peer, offer.version, &id) {
-                Ok(key) => Some(key),
-                Err(_) => {
-                    return self.end(EndReason::Refused(Refusal::BadKey), Farewell::Send);
-                }
-            },
-            _ if self.config.require_frame_encryption => {
-                let refusal = EndReason::Refused(Refusal::NoFrameEncryption);
-                return self.end(refusal, Farewell::Send);
-            }
-            _ => None,
-        };
-        let media = calling.media;
-        let early = std::mem::take(&mut calling.early_queue);
-        let mut description = offer.session.description;
-        description.sdp = calling.early.filter_sdp(&description.sdp);
-        let side = SdpSide::Answer(description);
-        let filter = std::mem::take(&mut calling.early);
-        self.go_live(now, id, Role::Caller, media, side, frame_key);
-        self.resume_filter(filter, early);
-        self.add_remote_candidates(offer.session.candidates);
-    }
-
-    /// Goes on with the candidate filter of the time before the offer.
-    fn resume_filter(&mut self, filter: RemoteCandidates, early: Vec<IceCandidate>) {
-        if let State::Live(live) = &mut self.state {
-            live.remote = filter;
-        }
-        if !early.is_empty() {
-            self.outputs.push_back(Output::AddCandidates(early));
-        }
-    }
-
-    fn go_live(
-        &mut self,
-        now: Instant,
-        call_id: CallId,
-        role: Role,
-        media: CallMedia,
-        side: SdpSide,
-        frame_key: Option<MediaKey>,
-    ) {
-        self.state = State::Live(Live::new(call_id, role, media, now + CONNECT_TIMEOUT));
-        self.outputs.push_back(Output::Event(Event::Connecting { call_id }));
-        self.outputs.push_back(Output::Open(OpenTransport { call_id, media, side, frame_key }));
-    }
-
-    fn on_answer(&mut self, now: Instant, id: CallId, session: RtcSession) {
-        let State::Live(live) = &mut self.state else { return };
-        if live.id != id || !live.awaits_answer() {
-            return;
-        }
-        if session.description.kind != SdpKind::Answer {
-            return self.end(EndReason::BadSessionDescription, Farewell::Send);
-        }
-        live.remote_described = true;
-        let held = std::mem::take(&mut live.held);
-        let mut answer = session.description;
-        answer.sdp = live.remote.filter_sdp(&answer.sdp);
-        self.outputs.push_back(Output::ApplyAnswer(answer));
-        self.add_remote_candidates(session.candidates);
-        if !held.is_empty() {
-            self.outputs.push_back(Output::AddCandidates(held));
-        }
-        self.flush_candidates(now);
-    }
-
-    fn on_extra(&mut self, id: CallId, candidates: Vec<IceCandidate>) {
-        match &mut self.state {
-            State::Calling(calling) if calling.id == id => {
-                calling.early_queue.extend(admit(&mut calling.early, &candidates));
-            }
-            State::Live(live) if live.id == id => self.add_remote_candidates(candidates),
-            _ => {}
-        }
-    }
-
-    fn on_end(&mut self, id: CallId) {
-        if self.state.call_id() != Some(id) {
-            // The invitation may come after its end.
-            return self.past.insert(id);
-        }
-        match self.state {
-            State::Ringing(_) => self.miss_ringing(MissedReason::Cancelled),
-            _ => self.end(EndReason::PeerHungUp, Farewell::Silent),
-        }
-    }
-
-    fn add_remote_candidates(&mut self, candidates: Vec<IceCandidate>) {
-        let State::Live(live) = &mut self.state else { return };
-        let new = admit(&mut live.remote, &candidates);
-        if !live.remote_described {
-            live.held.extend(new);
-        } else if !new.is_empty() {
-            self.outputs.push_back(Output::AddCandidates(new));
-        }
-    }
-
-    fn flush_candidates(&mut self, now: Instant) {
-        let State::Live(live) = &mut self.state else { return };
-        let Some(candidates) = live.trickle.as_mut().and_then(|t| t.take_due(now)) else { return };
-        let event = if live.stage == Stage::Describing {
-            live.stage = Stage::Negotiating;
-            live.first_event(candidates)
-        } else {
-            (!candidates.is_empty()).then_some(CallEvent::Extra(ExtraCandidates { candidates }))
-        };
-        let id = live.id;
-        if let Some(event) = event {
-            self.send(id, event);
-        }
-    }
-
-    fn send(&mut self, call_id: CallId, event: CallEvent) {
-        let message = CallMessage { call_id, event };
-        self.outputs.push_back(Output::Send { message, receipt: false });
-    }
-
-    fn miss(&mut self, call_id: CallId, media: CallMedia, reason: MissedReason) {
-        self.past.insert(call_id);
-        self.outputs.push_back(Output::Event(Event::Missed { call_id, media, reason }));
-    }
-
-    fn miss_ringing(&mut self, reason: MissedReason) {
-        if let State::Ringing(ringing) = std::mem::replace(&mut self.state, State::Idle) {
-            self.miss(ringing.id, ringing.invitation.call_type.media, reason);
-        }
-    }
-
-    fn end(&mut self, reason: EndReason, farewell: Farewell) {
-        let state = std::mem::replace(&mut self.state, State::Idle);
-        let Some(call_id) = state.call_id() else { return };
-        self.past.insert(call_id);
-        if farewell == Farewell::Send {
-            self.send(call_id, CallEvent::End);
-        }
-        if matches!(state, State::Live(_)) {
-            self.outputs.push_back(Output::CloseTransport { call_id });
-        }
-        self.outputs.push_back(Output::Event(Event::Ended { call_id, reason }));
-    }
-}
-
-/// The candidates that a peer may add.
-fn admit(filter: &mut RemoteCandidates, candidates: &[IceCandidate]) -> Vec<IceCandidate> {
-    candidates.iter().filter_map(|candidate| filter.take(candidate).ok()).collect()
 }
 
 /// Whether the peer is told that a call is over.

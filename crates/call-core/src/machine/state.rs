@@ -67,7 +67,10 @@ pub(super) struct Live {
 
 pub(super) enum Role {
     Caller,
-    Callee { version: CallVersion, offered_key: Option<CallDhPublicKey> },
+    Callee {
+        version: CallVersion,
+        offered_key: Option<CallDhPublicKey>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,11 +128,20 @@ impl Live {
 
     /// The event that carries the local description.
     pub(super) fn first_event(&mut self, candidates: Vec<IceCandidate>) -> Option<CallEvent> {
-        let session = RtcSession { description: self.description.take()?, candidates };
+        let session = RtcSession {
+            description: self.description.take()?,
+            candidates,
+        };
         Some(match self.role {
             Role::Caller => CallEvent::Answer(Answer { session }),
-            Role::Callee { version, offered_key } => CallEvent::Offer(Offer {
-                call_type: CallType { media: self.media, encryption: offered_key.is_some() },
+            Role::Callee {
+                version,
+                offered_key,
+            } => CallEvent::Offer(Offer {
+                call_type: CallType {
+                    media: self.media,
+                    encryption: offered_key.is_some(),
+                },
                 session,
                 dh_public_key: offered_key,
                 version,

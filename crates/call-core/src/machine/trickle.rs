@@ -74,7 +74,10 @@ mod tests {
     use super::*;
 
     fn candidate(name: &str) -> IceCandidate {
-        IceCandidate { candidate: name.into(), ..IceCandidate::default() }
+        IceCandidate {
+            candidate: name.into(),
+            ..IceCandidate::default()
+        }
     }
 
     #[test]
@@ -84,7 +87,10 @@ mod tests {
         trickle.add(t0, [candidate("a")]);
         assert_eq!(trickle.poll_timeout(), Some(t0 + FIRST_BATCH_DELAY));
         assert_eq!(trickle.take_due(t0), None);
-        assert_eq!(trickle.take_due(t0 + FIRST_BATCH_DELAY), Some(vec![candidate("a")]));
+        assert_eq!(
+            trickle.take_due(t0 + FIRST_BATCH_DELAY),
+            Some(vec![candidate("a")])
+        );
     }
 
     #[test]
@@ -107,7 +113,10 @@ mod tests {
         trickle.add(t1, [candidate("b")]);
         assert_eq!(trickle.take_due(t1), None);
         assert_eq!(trickle.poll_timeout(), Some(t1 + BATCH_INTERVAL));
-        assert_eq!(trickle.take_due(t1 + BATCH_INTERVAL), Some(vec![candidate("b")]));
+        assert_eq!(
+            trickle.take_due(t1 + BATCH_INTERVAL),
+            Some(vec![candidate("b")])
+        );
     }
 
     #[test]

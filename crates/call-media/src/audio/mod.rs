@@ -1,4 +1,4 @@
-//! Audio: format, WAV, Opus, receiver.
+//! Audio: the format, WAV files, Opus, and the receiver of a stream.
 pub(crate) mod format;
 pub(crate) mod opus;
 pub(crate) mod receiver;

@@ -206,6 +206,11 @@ impl OpusDecoder {
         self.run(&[], whole_steps(samples), false)
     }
 
+    /// Forgets the stream: the next packet is of another encoder.
+    pub fn reset(&mut self) -> Result<(), CodecError> {
+        self.decoder.reset_state().map_err(|error| library(&error))
+    }
+
     fn run(&mut self, packet: &[u8], room: usize, fec: bool) -> Result<&[i16], CodecError> {
         let out = self
             .pcm

@@ -118,6 +118,8 @@ impl AudioReceiver {
     /// Begins anew with the next packet: the stream comes from another source (SSRC).
     pub fn reset(&mut self) {
         self.jitter.reset();
+        // A decoder that keeps its memory sounds wrong for a moment, no more.
+        let _ = self.decoder.reset();
     }
 
     /// Appends what is to be played to `pcm`, at least one step of 2.5 ms.

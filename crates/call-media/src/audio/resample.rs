@@ -35,8 +35,9 @@ impl Resampler {
     pub(super) fn new(rate: u32) -> Result<Self, String> {
         let parameters = SincInterpolationParameters::new(TAPS, WindowFunction::BlackmanHarris2)
             .interpolation(SincInterpolationType::Cubic);
+        let ratio = f64::from(SAMPLE_RATE) / f64::from(rate);
         let sinc = Async::new_sinc(
-            f64::from(SAMPLE_RATE) / f64::from(rate),
+            ratio,
             1.0,
             &parameters,
             AUDIO_FRAME_SAMPLES,
@@ -46,7 +47,8 @@ impl Resampler {
         .map_err(|error| error.to_string())?;
         Ok(Self {
             input: vec![0.0; sinc.input_frames_max()],
-            to_cut: sinc.output_delay(),
+            // Measured: a sample less than half the filter, which `output_delay` gives.
+            to_cut: (ratio * TAPS as f64 / 2.0 - 1.0).round() as usize,
             sinc,
             rate,
             read: 0,

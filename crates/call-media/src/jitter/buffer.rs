@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::delay::DelayEstimator;
 use super::pacing::{Correction, Pacer};
 use super::packets::{MAX_PACKETS, MAX_PAYLOAD_BYTES, Placed, Placement, Stream, Waiting};
+use super::playhead::{First, MIN_GAP, Playhead};
 use super::stats::{InterarrivalJitter, JitterStats};
 use crate::{AUDIO_FRAME_DURATION, AUDIO_FRAME_SAMPLES};
 
@@ -14,17 +15,11 @@ use crate::{AUDIO_FRAME_DURATION, AUDIO_FRAME_SAMPLES};
 const FRAME: i64 = AUDIO_FRAME_SAMPLES as i64;
 const FRAME_US: i64 = AUDIO_FRAME_DURATION.as_micros() as i64;
 
-/// The step of Opus, in samples: a smaller gap between two packets is none.
-const MIN_GAP: i64 = 120;
-
 /// The longest packet of Opus, in samples: 120 ms.
 const MAX_DURATION: u32 = 5_760;
 
 /// Further above the target than this, packets are thrown away instead of being played faster.
 const FAR_BEHIND_US: i64 = 600_000;
-
-/// After this many outputs without a packet, a gap is as good as a pause for setting the delay.
-const LONG_WAIT: u32 = 10;
 
 /// Times in µs beyond this, a hundred years, are all one: sums of them stay within an i64.
 const LATEST_US: i64 = 1 << 52;
@@ -114,30 +109,6 @@ pub struct JitterBuffer {
     playhead: Option<Playhead>,
     target_us: i64,
     stats: JitterStats,
-}
-
-/// Where playing stands.
-#[derive(Debug)]
-struct Playhead {
-    /// Number of the next packet to be played.
-    next_seq: i64,
-    /// Bit `i`: whether the packet `next_seq - 1 - i` has arrived.
-    history: u128,
-    /// Media time behind the last packet that was played or given up.
-    end: i64,
-    /// Media time of the next output: `end`, and what was concealed in waiting since.
-    position: i64,
-    /// Outputs concealed in waiting, not knowing yet for what.
-    held: u32,
-}
-
-/// The heart of a packet that is about to be played.
-#[derive(Debug, Clone, Copy)]
-struct First {
-    seq: i64,
-    timestamp: i64,
-    duration: i64,
-    has_fec: bool,
 }
 
 impl JitterBuffer {
@@ -485,59 +456,6 @@ impl JitterBuffer {
         let epoch = *self.epoch.get_or_insert(now);
         let us = now.saturating_duration_since(epoch).as_micros();
         i64::try_from(us).unwrap_or(LATEST_US).min(LATEST_US)
-    }
-}
-
-impl Playhead {
-    fn at(first: First) -> Self {
-        Self {
-            next_seq: first.seq,
-            history: 0,
-            end: first.timestamp,
-            position: first.timestamp,
-            held: 0,
-        }
-    }
-
-    /// Moves behind packet `seq`, which is there or not; returns how many are lost by that.
-    fn pass(&mut self, seq: i64, arrived: bool) -> u64 {
-        let Ok(step @ 1..) = u32::try_from(seq + 1 - self.next_seq) else {
-            return 0;
-        };
-        self.history = self.history.checked_shl(step).unwrap_or(0) | u128::from(arrived);
-        self.next_seq = seq + 1;
-        u64::from(step) - u64::from(arrived)
-    }
-
-    /// Whether a packet whose turn is over comes for the first time, as far as is remembered.
-    fn is_first_arrival(&mut self, seq: i64) -> bool {
-        let bit = u32::try_from(self.next_seq - 1 - seq)
-            .ok()
-            .and_then(|age| 1_u128.checked_shl(age));
-        let Some(bit) = bit else {
-            return true;
-        };
-        let first = self.history & bit == 0;
-        self.history |= bit;
-        first
-    }
-
-    /// Whether the sender paused before `first`, or the network did for long: then there is no
-    /// rhythm to be kept, and the delay can be set anew.
-    fn has_paused_before(&self, first: First) -> bool {
-        let gap = first.timestamp - self.end >= MIN_GAP;
-        gap && (first.seq == self.next_seq || self.held >= LONG_WAIT)
-    }
-}
-
-impl First {
-    fn of(packet: &Placed) -> Self {
-        Self {
-            seq: packet.seq,
-            timestamp: packet.timestamp,
-            duration: packet.duration,
-            has_fec: packet.has_fec,
-        }
     }
 }
 

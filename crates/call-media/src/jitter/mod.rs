@@ -37,6 +37,7 @@ mod buffer;
 mod delay;
 mod pacing;
 mod packets;
+mod playhead;
 
 mod stats;
 

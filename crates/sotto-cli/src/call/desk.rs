@@ -48,7 +48,16 @@ impl<'a> Desk<'a> {
         let phone =
             Phone::new(channel, config).map_err(|error| Failure::new(Status::Usage, error))?;
         let give_up = args.timeout.map(|timeout| Instant::now() + timeout);
-        Ok(Self { phone, phone_open: true, channel_closed, journal, live, stop, args, give_up })
+        Ok(Self {
+            phone,
+            phone_open: true,
+            channel_closed,
+            journal,
+            live,
+            stop,
+            args,
+            give_up,
+        })
     }
 
     /// Calls, and stays until the call is over.
@@ -88,7 +97,11 @@ impl<'a> Desk<'a> {
     }
 
     fn media(&self) -> CallMedia {
-        if self.args.files.has_video() { CallMedia::Video } else { CallMedia::Audio }
+        if self.args.files.has_video() {
+            CallMedia::Video
+        } else {
+            CallMedia::Audio
+        }
     }
 
     async fn next_incoming(&mut self) -> Result<IncomingCall, Failure> {
@@ -104,7 +117,9 @@ impl<'a> Desk<'a> {
                         CallMedia::Audio => "audio",
                         CallMedia::Video => "video",
                     };
-                    self.journal.write(Event::Incoming { media: media.to_owned() });
+                    self.journal.write(Event::Incoming {
+                        media: media.to_owned(),
+                    });
                     self.live.progress(format_args!("incoming {media} call"));
                     return Ok(incoming);
                 }
@@ -125,7 +140,9 @@ impl<'a> Desk<'a> {
 
     /// Lets it ring; false if the caller called again meanwhile.
     async fn ring(&mut self, incoming: &mut IncomingCall) -> Result<bool, Failure> {
-        let Some(ring) = self.args.ring else { return Ok(true) };
+        let Some(ring) = self.args.ring else {
+            return Ok(true);
+        };
         let answer_at = Instant::now() + ring;
         tokio::select! {
             reason = incoming.cancelled() => match reason {
@@ -169,9 +186,10 @@ impl<'a> Desk<'a> {
     fn on_call_event(&mut self, course: &mut Course, event: CallEvent) {
         let (event, text) = match event {
             CallEvent::Ringing => (Event::Ringing, "ringing …".to_owned()),
-            CallEvent::Superseded { .. } => {
-                (Event::Superseded, "the peer called at the same time: taking that call".to_owned())
-            }
+            CallEvent::Superseded { .. } => (
+                Event::Superseded,
+                "the peer called at the same time: taking that call".to_owned(),
+            ),
             CallEvent::Connecting => (Event::Connecting, "connecting …".to_owned()),
             CallEvent::Connected { srtp_profile } => {
                 let now = Instant::now();
@@ -193,7 +211,8 @@ impl<'a> Desk<'a> {
     fn on_phone_event(&mut self, event: Option<PhoneEvent>) {
         match event {
             Some(PhoneEvent::BadMessage(detail)) => {
-                self.live.say(format_args!("sotto: a message can't be read: {detail}"));
+                self.live
+                    .say(format_args!("sotto: a message can't be read: {detail}"));
                 self.journal.write(Event::BadMessage { detail });
             }
             Some(PhoneEvent::Missed { reason, .. }) => {
@@ -212,9 +231,12 @@ impl<'a> Desk<'a> {
 
     async fn tick(&mut self, course: &mut Course, call: &Call) {
         course.statistics_at = Some(Instant::now() + STATISTICS_INTERVAL);
-        let Some(statistics) = call.statistics().await else { return };
+        let Some(statistics) = call.statistics().await else {
+            return;
+        };
         let figures = Figures::new(&statistics, false);
-        self.journal.write(Event::Statistics(Box::new(figures.clone())));
+        self.journal
+            .write(Event::Statistics(Box::new(figures.clone())));
         let elapsed = course.connected.map(|at| at.elapsed()).unwrap_or_default();
         self.live.show(elapsed, figures);
     }
@@ -225,7 +247,10 @@ impl<'a> Desk<'a> {
             self.journal.write(Event::Statistics(Box::new(figures)));
         }
         let reason = outcome::end_name(ended.reason).to_owned();
-        self.journal.write(Event::Ended { reason, detail: ended.detail.clone() });
+        self.journal.write(Event::Ended {
+            reason,
+            detail: ended.detail.clone(),
+        });
         let result = match &course.gave_up {
             Some(failure) => Err(failure.clone()),
             None => outcome::of_ended(ended, course.connected.is_some()),
@@ -287,11 +312,17 @@ async fn until(at: Option<Instant>) {
 }
 
 fn timed_out(what: &str) -> Failure {
-    Failure::new(Status::Timeout, format_args!("timeout: {what} in the time given by --timeout"))
+    Failure::new(
+        Status::Timeout,
+        format_args!("timeout: {what} in the time given by --timeout"),
+    )
 }
 
 fn cancelled() -> Failure {
-    Failure::new(Status::NotConnected, "cancelled before the call was connected")
+    Failure::new(
+        Status::NotConnected,
+        "cancelled before the call was connected",
+    )
 }
 
 fn call_error(error: CallError) -> Failure {

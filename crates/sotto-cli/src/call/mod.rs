@@ -96,12 +96,20 @@ pub(crate) fn run(args: CallArgs, clock: Clock) -> Result<(), Failure> {
     // Before anything is sent, so that the peer's phone does not ring for a file that is not there.
     let streams = args.files.open()?;
     let mut journal = Journal::open(args.events.as_deref(), clock)?;
-    journal.write(Event::Started { unix_ms: crate::clock::unix_ms(std::time::Instant::now()) });
+    journal.write(Event::Started {
+        unix_ms: crate::clock::unix_ms(std::time::Instant::now()),
+    });
     let live = Live::new(false);
     let events_on_stderr = args.events.as_deref() == Some(Path::new("-"));
-    let mut live = if events_on_stderr { live.without_figures() } else { live };
+    let mut live = if events_on_stderr {
+        live.without_figures()
+    } else {
+        live
+    };
     if !config.relay_only && !is_local(&config.bind) {
-        live.say("sotto: a direct call: the peer learns this machine's addresses (see --relay-only)");
+        live.say(
+            "sotto: a direct call: the peer learns this machine's addresses (see --relay-only)",
+        );
     }
     let runtime = Builder::new_current_thread()
         .enable_all()
@@ -119,10 +127,16 @@ pub(crate) fn run(args: CallArgs, clock: Clock) -> Result<(), Failure> {
     // A read of standard input may still be waiting for a line that never comes.
     runtime.shutdown_background();
     journal.write(match &result {
-        Ok(()) => Event::Exit { status: 0, message: None },
+        Ok(()) => Event::Exit {
+            status: 0,
+            message: None,
+        },
         Err(failure) => {
             let message = Some(failure.to_string());
-            Event::Exit { status: failure.status as u8, message }
+            Event::Exit {
+                status: failure.status as u8,
+                message,
+            }
         }
     });
     result
@@ -160,7 +174,9 @@ fn is_local(bind: &[IpAddr]) -> bool {
 /// A number of seconds, with a fraction or without.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     const MOST: f64 = 1e7;
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "not a number of seconds".to_owned())?;
     if !(0.0..=MOST).contains(&seconds) {
         return Err(format!("from 0 to {MOST} seconds"));
     }

@@ -8,36 +8,47 @@ use crate::failure::{Failure, Status};
 pub(super) fn of_ended(ended: &Ended, was_connected: bool) -> Result<(), Failure> {
     let (status, text) = match ended.reason {
         EndReason::HungUp | EndReason::PeerHungUp if was_connected => return Ok(()),
-        EndReason::HungUp => (Status::NotConnected, "cancelled before the call was connected"),
+        EndReason::HungUp => (
+            Status::NotConnected,
+            "cancelled before the call was connected",
+        ),
         EndReason::Declined => (Status::NotConnected, "declined"),
-        EndReason::PeerHungUp => {
-            (Status::NotConnected, "the peer hung up before the call was connected")
-        }
+        EndReason::PeerHungUp => (
+            Status::NotConnected,
+            "the peer hung up before the call was connected",
+        ),
         EndReason::Unanswered => (Status::Timeout, "timeout: nobody answered"),
-        EndReason::ConnectTimeout => {
-            (Status::Timeout, "timeout: the call was accepted but did not connect")
-        }
-        EndReason::Disconnected => {
-            (Status::Timeout, "timeout: the connection was lost and did not come back")
-        }
-        EndReason::PeerCalledAgain => {
-            (Status::Timeout, "the connection was lost, and the peer called anew")
-        }
-        EndReason::NoCandidates => {
-            (Status::Timeout, "timeout: no network, or no relay answered")
-        }
-        EndReason::ChannelClosed => {
-            (Status::Signalling, "bad signalling: it ended before the call was connected")
-        }
-        EndReason::BadSessionDescription => {
-            (Status::Signalling, "bad signalling: the peer's session description can't be used")
-        }
-        EndReason::BadVersion => {
-            (Status::Signalling, "bad signalling: the peer chose a version that was not offered")
-        }
+        EndReason::ConnectTimeout => (
+            Status::Timeout,
+            "timeout: the call was accepted but did not connect",
+        ),
+        EndReason::Disconnected => (
+            Status::Timeout,
+            "timeout: the connection was lost and did not come back",
+        ),
+        EndReason::PeerCalledAgain => (
+            Status::Timeout,
+            "the connection was lost, and the peer called anew",
+        ),
+        EndReason::NoCandidates => (Status::Timeout, "timeout: no network, or no relay answered"),
+        EndReason::ChannelClosed => (
+            Status::Signalling,
+            "bad signalling: it ended before the call was connected",
+        ),
+        EndReason::BadSessionDescription => (
+            Status::Signalling,
+            "bad signalling: the peer's session description can't be used",
+        ),
+        EndReason::BadVersion => (
+            Status::Signalling,
+            "bad signalling: the peer chose a version that was not offered",
+        ),
         EndReason::Refused(refusal) => (Status::Security, refused(refusal)),
         EndReason::MediaFailed => (Status::Media, "bad media: a source, sink or codec failed"),
-        _ => (Status::Other, "the call ended for a reason unknown to this program"),
+        _ => (
+            Status::Other,
+            "the call ended for a reason unknown to this program",
+        ),
     };
     Err(match &ended.detail {
         Some(detail) => Failure::new(status, format_args!("{text}: {detail}")),
@@ -47,9 +58,7 @@ pub(super) fn of_ended(ended: &Ended, was_connected: bool) -> Result<(), Failure
 
 fn refused(refusal: Refusal) -> &'static str {
     match refusal {
-        Refusal::NoFrameEncryption => {
-            "security refused: the peer can't encrypt frames end to end"
-        }
+        Refusal::NoFrameEncryption => "security refused: the peer can't encrypt frames end to end",
         Refusal::BadKey => "security refused: the peer's key is not usable",
         Refusal::NoAes256Gcm => "security refused: the peer offers no SRTP_AEAD_AES_256_GCM",
         Refusal::Fingerprint => {
@@ -63,13 +72,17 @@ fn refused(refusal: Refusal) -> &'static str {
 /// What comes of a call that stopped ringing.
 pub(super) fn of_missed(reason: MissedReason) -> Failure {
     let (status, text) = match reason {
-        MissedReason::Expired => (Status::Timeout, "timeout: the call was not answered in time"),
+        MissedReason::Expired => (
+            Status::Timeout,
+            "timeout: the call was not answered in time",
+        ),
         MissedReason::Cancelled => (Status::NotConnected, "missed: the caller gave up"),
         MissedReason::Replaced => (Status::NotConnected, "missed: the caller called again"),
         MissedReason::Busy => (Status::NotConnected, "missed: another call was going on"),
-        MissedReason::IncompatibleVersion => {
-            (Status::Signalling, "bad signalling: the caller speaks none of our call versions")
-        }
+        MissedReason::IncompatibleVersion => (
+            Status::Signalling,
+            "bad signalling: the caller speaks none of our call versions",
+        ),
         MissedReason::NoFrameEncryption => (Status::Security, refused(Refusal::NoFrameEncryption)),
         MissedReason::ChannelClosed => return channel_closed(),
         _ => (Status::Other, "missed for a reason unknown to this program"),
@@ -79,7 +92,10 @@ pub(super) fn of_missed(reason: MissedReason) -> Failure {
 
 /// The signalling ended while no call was going on.
 pub(super) fn channel_closed() -> Failure {
-    Failure::new(Status::Signalling, "bad signalling: it ended before the call was connected")
+    Failure::new(
+        Status::Signalling,
+        "bad signalling: it ended before the call was connected",
+    )
 }
 
 /// As `--events` names it.
@@ -125,8 +141,14 @@ mod tests {
     use super::*;
 
     fn status(reason: EndReason, was_connected: bool) -> Option<Status> {
-        let ended = Ended { reason, statistics: None, detail: None };
-        of_ended(&ended, was_connected).err().map(|failure| failure.status)
+        let ended = Ended {
+            reason,
+            statistics: None,
+            detail: None,
+        };
+        of_ended(&ended, was_connected)
+            .err()
+            .map(|failure| failure.status)
     }
 
     #[test]
@@ -134,7 +156,10 @@ mod tests {
         assert_eq!(status(EndReason::HungUp, true), None);
         assert_eq!(status(EndReason::PeerHungUp, true), None);
         assert_eq!(status(EndReason::HungUp, false), Some(Status::NotConnected));
-        assert_eq!(status(EndReason::PeerHungUp, false), Some(Status::NotConnected));
+        assert_eq!(
+            status(EndReason::PeerHungUp, false),
+            Some(Status::NotConnected)
+        );
     }
 
     #[test]
@@ -143,7 +168,10 @@ mod tests {
         assert_eq!(status(EndReason::Disconnected, true), Some(Status::Timeout));
         let refused = EndReason::Refused(Refusal::NoAes256Gcm);
         assert_eq!(status(refused, false), Some(Status::Security));
-        assert_eq!(status(EndReason::ChannelClosed, false), Some(Status::Signalling));
+        assert_eq!(
+            status(EndReason::ChannelClosed, false),
+            Some(Status::Signalling)
+        );
         assert_eq!(status(EndReason::MediaFailed, true), Some(Status::Media));
     }
 }

@@ -22,7 +22,10 @@ pub(super) fn redirect(
 /// The message that ends the call to which `line` belongs.
 pub(super) fn end_of_same_call(line: &str) -> Option<String> {
     let call_id = ChatMessage::decode(line).ok()?.call()?.call_id;
-    let end = CallMessage { call_id, event: CallEvent::End };
+    let end = CallMessage {
+        call_id,
+        event: CallEvent::End,
+    };
     Some(Envelope::default().call(&end).ok()?.raw().to_owned())
 }
 
@@ -40,8 +43,10 @@ fn rewrite(line: &str, expose: &mut Expose<'_>) -> Option<String> {
     if let Some(text) = holder.get("rtcIceCandidates").and_then(Value::as_str) {
         let text = decompress_from_base64(text, MAX_CANDIDATES_TEXT).ok()?;
         let candidates = parse_candidates(&text).ok()?;
-        let candidates: Vec<IceCandidate> =
-            candidates.into_iter().filter_map(|candidate| moved(candidate, expose)).collect();
+        let candidates: Vec<IceCandidate> = candidates
+            .into_iter()
+            .filter_map(|candidate| moved(candidate, expose))
+            .collect();
         let text = compress_to_base64(&write_candidates(&candidates));
         holder.insert("rtcIceCandidates".to_owned(), text.into());
     }
@@ -67,7 +72,9 @@ fn moved_sdp(sdp: &str, expose: &mut Expose<'_>) -> String {
     let moved = sdp.split_inclusive('\n').filter_map(|line| {
         let text = line.trim_end();
         match text.strip_prefix("a=candidate:") {
-            Some(rest) => moved_attribute(rest, expose).map(|rest| format!("a=candidate:{rest}\r\n")),
+            Some(rest) => {
+                moved_attribute(rest, expose).map(|rest| format!("a=candidate:{rest}\r\n"))
+            }
             None => Some(line.to_owned()),
         }
     });
@@ -97,16 +104,27 @@ mod tests {
     const TCP: &str = "candidate:2 1 tcp 1 127.0.0.1 9 typ host tcptype active";
 
     fn candidate(text: &str) -> IceCandidate {
-        IceCandidate { candidate: text.to_owned(), ..IceCandidate::default() }
+        IceCandidate {
+            candidate: text.to_owned(),
+            ..IceCandidate::default()
+        }
     }
 
     fn line(event: CallEvent) -> String {
-        let message = CallMessage { call_id: CallId([3; 16]), event };
+        let message = CallMessage {
+            call_id: CallId([3; 16]),
+            event,
+        };
         Envelope::default().call(&message).unwrap().raw().to_owned()
     }
 
     fn event(line: &str) -> CallEvent {
-        ChatMessage::decode(line).unwrap().call().unwrap().event.clone()
+        ChatMessage::decode(line)
+            .unwrap()
+            .call()
+            .unwrap()
+            .event
+            .clone()
     }
 
     fn to_5000(real: SocketAddr) -> Option<SocketAddr> {
@@ -118,8 +136,14 @@ mod tests {
     fn candidates_get_the_exposed_address_and_others_are_left_out() {
         let candidates = vec![candidate(UDP), candidate(TCP), candidate("")];
         let extra = line(CallEvent::Extra(ExtraCandidates { candidates }));
-        let CallEvent::Extra(extra) = event(&redirect(&extra, to_5000)) else { panic!() };
-        let texts: Vec<&str> = extra.candidates.iter().map(|c| c.candidate.as_str()).collect();
+        let CallEvent::Extra(extra) = event(&redirect(&extra, to_5000)) else {
+            panic!()
+        };
+        let texts: Vec<&str> = extra
+            .candidates
+            .iter()
+            .map(|c| c.candidate.as_str())
+            .collect();
         let moved = "candidate:1 1 udp 2130706431 127.0.0.9 5000 typ host generation 0";
         assert_eq!(texts, [moved, ""]);
     }
@@ -127,10 +151,18 @@ mod tests {
     #[test]
     fn candidates_in_the_description_are_moved_too() {
         let sdp = format!("v=0\r\na={UDP}\r\na={TCP}\r\na=mid:0\r\n");
-        let description = SessionDescription { kind: SdpKind::Answer, sdp };
-        let session = RtcSession { description, candidates: Vec::new() };
+        let description = SessionDescription {
+            kind: SdpKind::Answer,
+            sdp,
+        };
+        let session = RtcSession {
+            description,
+            candidates: Vec::new(),
+        };
         let answer = line(CallEvent::Answer(Answer { session }));
-        let CallEvent::Answer(answer) = event(&redirect(&answer, to_5000)) else { panic!() };
+        let CallEvent::Answer(answer) = event(&redirect(&answer, to_5000)) else {
+            panic!()
+        };
         assert_eq!(
             answer.session.description.sdp,
             "v=0\r\na=candidate:1 1 udp 2130706431 127.0.0.9 5000 typ host generation 0\r\n\
@@ -140,7 +172,11 @@ mod tests {
 
     #[test]
     fn other_messages_stay_as_they_are() {
-        for other in [&line(CallEvent::End), "no JSON", r#"{"event":"x.msg.new","params":{}}"#] {
+        for other in [
+            &line(CallEvent::End),
+            "no JSON",
+            r#"{"event":"x.msg.new","params":{}}"#,
+        ] {
             assert_eq!(redirect(other, |_| None), other);
         }
     }

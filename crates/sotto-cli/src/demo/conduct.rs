@@ -127,9 +127,14 @@ pub(super) async fn run(plan: &Plan, live: &mut Live) -> Result<Recording, Failu
         tokio::spawn(carry(side, from, to, forwarder.clone(), stopped.clone()));
     }
     for (side, child) in [(Side::Caller, &mut caller), (Side::Callee, &mut callee)] {
-        let errors = child.stderr.take().context("a process without standard error")?;
+        let errors = child
+            .stderr
+            .take()
+            .context("a process without standard error")?;
         let log = plan.out.join(format!("{}.jsonl", side.name()));
-        let log = File::create(&log).await.with_context(|| log.display().to_string())?;
+        let log = File::create(&log)
+            .await
+            .with_context(|| log.display().to_string())?;
         tokio::spawn(listen(side, errors, log, told.clone()));
     }
     drop(told);
@@ -142,19 +147,42 @@ impl Plan {
     fn start(&self, side: Side) -> anyhow::Result<Child> {
         let program = std::env::current_exe().context("this program's own file")?;
         let mut command = Command::new(program);
-        command.args(["call", "--signal", "stdio", "--as", side.name(), "--events", "-"]);
-        command.args(["--bind", "127.0.0.1", "--timeout", &CONNECT_SECONDS.to_string()]);
+        command.args([
+            "call",
+            "--signal",
+            "stdio",
+            "--as",
+            side.name(),
+            "--events",
+            "-",
+        ]);
+        command.args([
+            "--bind",
+            "127.0.0.1",
+            "--timeout",
+            &CONNECT_SECONDS.to_string(),
+        ]);
         command.arg("--audio").arg(self.out.join(REFERENCE));
         command.arg("--audio-out").arg(self.out.join(side.heard()));
         if let Some(video) = &self.video {
             command.arg("--loop").arg("--video").arg(video);
-            command.arg("--video-out").arg(self.out.join(format!("{}-saw.ivf", side.name())));
+            command
+                .arg("--video-out")
+                .arg(self.out.join(format!("{}-saw.ivf", side.name())));
         }
         if side == Side::Caller {
-            command.arg("--seconds").arg(self.length.as_secs_f64().to_string());
+            command
+                .arg("--seconds")
+                .arg(self.length.as_secs_f64().to_string());
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.kill_on_drop(true).spawn().context("a second process")
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+            .kill_on_drop(true)
+            .spawn()
+            .context("a second process")
     }
 }
 
@@ -184,9 +212,9 @@ async fn carry(
             end = candidates::end_of_same_call(&line);
         }
         let mut line = match &forwarder {
-            Some(forwarder) => candidates::redirect(&line, |real| {
-                forwarder.expose(side.in_network(), real).ok()
-            }),
+            Some(forwarder) => {
+                candidates::redirect(&line, |real| forwarder.expose(side.in_network(), real).ok())
+            }
             None => line,
         };
         line.push('\n');
@@ -292,7 +320,10 @@ impl<'a> Watcher<'a> {
             if let Some(status) = ended.filter(|status| !status.success()) {
                 let last = self.messages.get(index).and_then(VecDeque::back);
                 let last = last.map_or("it said nothing", String::as_str);
-                let code = status.code().and_then(Status::from_code).unwrap_or(Status::Other);
+                let code = status
+                    .code()
+                    .and_then(Status::from_code)
+                    .unwrap_or(Status::Other);
                 let text = format_args!("the {} failed ({status}): {last}", side.name());
                 return Err(Failure::new(code, text));
             }
@@ -318,7 +349,8 @@ impl<'a> Watcher<'a> {
             }
             Event::Connected { srtp_profile } if side == Side::Callee => {
                 self.connected = Some(Instant::now());
-                self.live.progress(format_args!("connected: {srtp_profile}"));
+                self.live
+                    .progress(format_args!("connected: {srtp_profile}"));
             }
             Event::Interrupted => self.live.progress("connection lost, waiting …"),
             Event::Resumed => self.live.progress("connection is back"),
@@ -358,9 +390,7 @@ impl<'a> Watcher<'a> {
     }
 }
 
-fn signal(
-    kind: tokio::signal::unix::SignalKind,
-) -> Result<tokio::signal::unix::Signal, Failure> {
+fn signal(kind: tokio::signal::unix::SignalKind) -> Result<tokio::signal::unix::Signal, Failure> {
     tokio::signal::unix::signal(kind).map_err(|error| Failure::new(Status::Other, error))
 }
 

@@ -36,7 +36,7 @@ pub(super) struct Heard {
     /// Sample 0 of this recording was played so much later than sample 0 of the other side's speech
     /// was spoken.
     pub(super) late_ms: Option<f64>,
-    /// Time in the speech in seconds, and delay from mouth to ear in milliseconds.
+    /// Time in the speech in seconds, in the middle of a piece, and delay from mouth to ear in milliseconds.
     pub(super) delays: Vec<(f64, f64)>,
     /// The median of `delays`.
     pub(super) mouth_to_ear_ms: Option<f64>,
@@ -57,12 +57,17 @@ pub(super) fn both(
         heard.late_ms = started_ms(recording, side)
             .zip(started_ms(recording, side.peer()))
             .map(|(played, spoken)| played - spoken);
-        let Some(offset) = offset(spoken, &heard.samples) else { continue };
+        let Some(offset) = offset(spoken, &heard.samples) else {
+            continue;
+        };
         let offset_ms = offset as f64 * SAMPLE_MS;
         scores.push((side, Pesq::start(&out.join(REFERENCE), &path, offset_ms)));
         if let Some(late_ms) = heard.late_ms {
             let offsets = offsets(spoken, &heard.samples, offset);
-            heard.delays = offsets.into_iter().map(|(at, ms)| (at, ms + late_ms)).collect();
+            heard.delays = offsets
+                .into_iter()
+                .map(|(at, ms)| (at, ms + late_ms))
+                .collect();
             heard.mouth_to_ear_ms = median(&heard.delays).or(Some(offset_ms + late_ms));
         }
     }
@@ -100,7 +105,10 @@ fn offsets(spoken: &[i16], heard: &[i16], whole: i64) -> Vec<(f64, f64)> {
             let later = samples(delay.ms);
             let known = delay.correlation >= MIN_CORRELATION && later <= 2 * MARGIN as i64;
             let offset = later + whole - MARGIN as i64;
-            known.then_some((start as f64 / f64::from(SAMPLE_RATE), offset as f64 * SAMPLE_MS))
+            known.then_some((
+                start as f64 / f64::from(SAMPLE_RATE),
+                offset as f64 * SAMPLE_MS,
+            ))
         })
         .collect()
 }
@@ -135,7 +143,10 @@ mod tests {
     #[test]
     fn an_offset_may_be_negative() {
         let spoken = babble(96_000);
-        assert_eq!(offset(&spoken, &[&vec![0; 4_800], &spoken[..]].concat()), Some(4_800));
+        assert_eq!(
+            offset(&spoken, &[&vec![0; 4_800], &spoken[..]].concat()),
+            Some(4_800)
+        );
         assert_eq!(offset(&spoken, &spoken[2_400..]), Some(-2_400));
         assert_eq!(offset(&spoken, &vec![0; 96_000]), None);
     }
@@ -146,9 +157,14 @@ mod tests {
         let (before, after) = spoken.split_at(3 * 48_000);
         let heard = [&vec![0; 2_400], before, &vec![0; 2_400], after].concat();
         let offsets = offsets(&spoken, &heard, 2_400);
-        let at = |second: f64| offsets.iter().find(|(at, _)| *at == second).map(|(_, ms)| *ms);
+        let at = |second: f64| {
+            offsets
+                .iter()
+                .find(|(at, _)| *at == second)
+                .map(|(_, ms)| *ms)
+        };
         assert!((at(1.0).unwrap() - 50.0).abs() < 0.1, "{offsets:?}");
-        assert!((at(4.0).unwrap() - 100.0).abs() < 0.1, "{offsets:?}");
+        assert!((at(5.0).unwrap() - 100.0).abs() < 0.1, "{offsets:?}");
     }
 
     #[test]

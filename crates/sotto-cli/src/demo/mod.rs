@@ -75,9 +75,10 @@ const TAIL: Duration = Duration::from_secs(1);
 pub(crate) fn run(args: DemoArgs) -> Result<(), Failure> {
     let mut live = Live::new(true);
     let speech = Speech::open(args.audio.as_deref())?;
-    let length = args.seconds.unwrap_or_else(|| (speech.duration() + TAIL).max(SHORTEST));
-    fs::create_dir_all(&args.out)
-        .with_context(|| format!("--out {}", args.out.display()))?;
+    let length = args
+        .seconds
+        .unwrap_or_else(|| (speech.duration() + TAIL).max(SHORTEST));
+    fs::create_dir_all(&args.out).with_context(|| format!("--out {}", args.out.display()))?;
     let spoken = speech.filling(length.saturating_sub(TAIL));
     speech::write(&args.out.join(conduct::REFERENCE), &spoken)?;
     let recording = record(&args, length, &mut live)?;
@@ -90,7 +91,11 @@ pub(crate) fn run(args: DemoArgs) -> Result<(), Failure> {
         .with_context(|| report.display().to_string())?;
     live.clear();
     live.say(format_args!("report: {}", report.display()));
-    let text = if args.json { summary.json() } else { summary.table() };
+    let text = if args.json {
+        summary.json()
+    } else {
+        summary.table()
+    };
     // Whoever does not read it does not want it.
     let _ = writeln!(io::stdout().lock(), "{text}");
     Ok(())
@@ -119,10 +124,17 @@ impl DemoArgs {
         let link = LinkConfig {
             loss: Loss::Independent(Probability::percent(self.loss)),
             delay: Duration::from_secs_f64(self.delay / 1000.0),
-            jitter: Jitter::Uniform { max: Duration::from_secs_f64(self.jitter / 1000.0) },
+            jitter: Jitter::Uniform {
+                max: Duration::from_secs_f64(self.jitter / 1000.0),
+            },
             ..LinkConfig::PERFECT
         };
-        Some(ForwarderConfig { a_to_b: link, b_to_a: link, seed: 1, ..ForwarderConfig::default() })
+        Some(ForwarderConfig {
+            a_to_b: link,
+            b_to_a: link,
+            seed: 1,
+            ..ForwarderConfig::default()
+        })
     }
 }
 

@@ -32,12 +32,16 @@ impl Pesq {
             pesq_wb: Option<f64>,
         }
         let output = self.0?.wait_with_output().ok()?;
-        serde_json::from_slice::<Answer>(&output.stdout).ok()?.pesq_wb
+        serde_json::from_slice::<Answer>(&output.stdout)
+            .ok()?
+            .pesq_wb
     }
 }
 
 fn start(spoken: &Path, heard: &Path, offset_ms: f64) -> std::io::Result<Option<Child>> {
-    let chosen = std::env::var_os(PYTHON).filter(|python| !python.is_empty()).map(PathBuf::from);
+    let chosen = std::env::var_os(PYTHON)
+        .filter(|python| !python.is_empty())
+        .map(PathBuf::from);
     let Some(python) = chosen.or_else(|| speech::in_project(PROJECT_PYTHON)) else {
         return Ok(None);
     };

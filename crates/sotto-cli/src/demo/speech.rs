@@ -42,7 +42,12 @@ impl Speech {
     /// The speech over and over until `length` is full, or cut there.
     pub(super) fn filling(&self, length: Duration) -> Vec<i16> {
         let samples = (length.min(LONGEST).as_secs_f64() * f64::from(SAMPLE_RATE)) as usize;
-        self.0.iter().copied().cycle().take(samples.max(AUDIO_FRAME_SAMPLES)).collect()
+        self.0
+            .iter()
+            .copied()
+            .cycle()
+            .take(samples.max(AUDIO_FRAME_SAMPLES))
+            .collect()
     }
 }
 
@@ -77,7 +82,10 @@ pub(super) fn in_project(file: &str) -> Option<PathBuf> {
     let here = std::env::current_dir().ok();
     let program = std::env::current_exe().ok();
     let starts = here.iter().chain(&program);
-    starts.flat_map(|start| start.ancestors()).map(|folder| folder.join(file)).find(|p| p.is_file())
+    starts
+        .flat_map(|start| start.ancestors())
+        .map(|folder| folder.join(file))
+        .find(|p| p.is_file())
 }
 
 #[cfg(test)]

@@ -22,7 +22,11 @@ fn a_call_connects_and_carries_speech_both_ways() {
     for side in &mut pair.sides {
         let samples = side.heard.samples();
         let loud = samples.iter().filter(|s| s.unsigned_abs() > 1_000).count();
-        assert!(loud > samples.len() / 4, "{loud} of {} samples are loud", samples.len());
+        assert!(
+            loud > samples.len() / 4,
+            "{loud} of {} samples are loud",
+            samples.len()
+        );
     }
     pair.hang_up(CALLER);
     pair.run_until(|pair| pair.sides.iter().all(|side| side.ended().is_some()));
@@ -30,7 +34,10 @@ fn a_call_connects_and_carries_speech_both_ways() {
     assert_eq!(pair.sides[CALLEE].ended(), Some(EndReason::PeerHungUp));
     for side in &pair.sides {
         let statistics = side.final_statistics.as_ref().unwrap();
-        assert_eq!(statistics.transport.srtp_profile, Some(SrtpProfile::AeadAes256Gcm));
+        assert_eq!(
+            statistics.transport.srtp_profile,
+            Some(SrtpProfile::AeadAes256Gcm)
+        );
         assert!(statistics.frames.decrypted > 80, "{statistics:?}");
         assert_eq!(statistics.frames.refused, 0);
     }
@@ -56,14 +63,27 @@ fn video_survives_loss_by_retransmission_and_key_frames() {
         loss: Loss::Independent(Probability::percent(5.0)),
         ..LinkConfig::with_delay(Duration::from_millis(10))
     };
-    let mut pair = Pair::new(Access { up: lossy, ..Access::default() });
+    let mut pair = Pair::new(Access {
+        up: lossy,
+        ..Access::default()
+    });
     pair.connect(CallMedia::Video);
     pair.run_for(Duration::from_secs(10));
     for side in &pair.sides {
         let frames = side.seen.frames();
-        assert!(frames.len() > 270, "{} of 300 frames were shown", frames.len());
-        assert!(frames.windows(2).all(|pair| pair[0].0 < pair[1].0), "frames out of order");
-        let broken = frames.windows(2).filter(|p| p[1].0 != p[0].0 + 1 && !p[1].1).count();
+        assert!(
+            frames.len() > 270,
+            "{} of 300 frames were shown",
+            frames.len()
+        );
+        assert!(
+            frames.windows(2).all(|pair| pair[0].0 < pair[1].0),
+            "frames out of order"
+        );
+        let broken = frames
+            .windows(2)
+            .filter(|p| p[1].0 != p[0].0 + 1 && !p[1].1)
+            .count();
         assert_eq!(broken, 0, "a frame whose reference is missing was shown");
     }
 }
@@ -73,23 +93,34 @@ fn a_muted_source_sends_nothing_and_comes_back() {
     let mut pair = Pair::new(wan());
     pair.connect(CallMedia::Audio);
     pair.run_for(Duration::from_secs(1));
-    pair.sides[CALLER].engine.set_muted(MediaLine::Microphone, true);
+    pair.sides[CALLER]
+        .engine
+        .set_muted(MediaLine::Microphone, true);
     pair.run_for(Duration::from_millis(100));
     let before = sent_packets(&mut pair, CALLER);
     pair.run_for(Duration::from_secs(4));
     assert_eq!(sent_packets(&mut pair, CALLER), before);
-    pair.sides[CALLER].engine.set_muted(MediaLine::Microphone, false);
+    pair.sides[CALLER]
+        .engine
+        .set_muted(MediaLine::Microphone, false);
     let heard = pair.sides[CALLEE].heard.samples().len();
     pair.run_for(Duration::from_secs(2));
     let samples = pair.sides[CALLEE].heard.samples();
-    let loud = samples[heard..].iter().filter(|s| s.unsigned_abs() > 1_000).count();
+    let loud = samples[heard..]
+        .iter()
+        .filter(|s| s.unsigned_abs() > 1_000)
+        .count();
     assert!(loud > 24_000, "{loud} samples are loud after the mute");
 }
 
 fn sent_packets(pair: &mut Pair, side: usize) -> u64 {
     let now = pair.now();
     let statistics = pair.sides[side].engine.statistics(now).unwrap();
-    let line = statistics.transport.lines.iter().find(|l| l.line == MediaLine::Microphone);
+    let line = statistics
+        .transport
+        .lines
+        .iter()
+        .find(|l| l.line == MediaLine::Microphone);
     line.unwrap().packets_sent
 }
 
@@ -130,7 +161,11 @@ fn a_peer_without_aes_256_gcm_is_refused_within_15_s() {
 fn a_certificate_that_is_not_the_one_in_the_description_is_refused() {
     for victim in [CALLER, CALLEE] {
         let mut pair = Pair::new(wan());
-        pair.tamper = Some(if victim == CALLER { swap_offer } else { swap_answer });
+        pair.tamper = Some(if victim == CALLER {
+            swap_offer
+        } else {
+            swap_answer
+        });
         pair.place(CALLER, CallMedia::Audio);
         pair.run_until(|pair| pair.sides[CALLEE].has(|e| matches!(e, Event::Incoming { .. })));
         pair.accept(CALLEE, CallMedia::Audio);
@@ -155,10 +190,12 @@ fn swap_answer(message: &mut CallMessage) {
 
 /// Puts another digest in the place of the real one.
 fn swap_fingerprint(sdp: &mut String) {
-    let lines = sdp.split("\r\n").map(|line| match line.strip_prefix("a=fingerprint:sha-256 ") {
-        Some(_) => format!("a=fingerprint:sha-256 {}", ["AB"; 32].join(":")),
-        None => line.to_owned(),
-    });
+    let lines = sdp
+        .split("\r\n")
+        .map(|line| match line.strip_prefix("a=fingerprint:sha-256 ") {
+            Some(_) => format!("a=fingerprint:sha-256 {}", ["AB"; 32].join(":")),
+            None => line.to_owned(),
+        });
     *sdp = lines.collect::<Vec<_>>().join("\r\n");
 }
 
@@ -174,7 +211,10 @@ fn a_description_that_is_no_sdp_ends_the_call() {
     pair.run_until(|pair| pair.sides[CALLEE].has(|e| matches!(e, Event::Incoming { .. })));
     pair.accept(CALLEE, CallMedia::Audio);
     pair.run_until(|pair| pair.sides.iter().all(|side| side.ended().is_some()));
-    assert_eq!(pair.sides[CALLER].ended(), Some(EndReason::BadSessionDescription));
+    assert_eq!(
+        pair.sides[CALLER].ended(),
+        Some(EndReason::BadSessionDescription)
+    );
     assert_eq!(pair.sides[CALLEE].ended(), Some(EndReason::PeerHungUp));
 }
 
@@ -194,11 +234,21 @@ fn a_short_outage_interrupts_the_call_and_it_goes_on() {
     let now = pair.now();
     let outage = Duration::from_secs(12);
     let host = pair.sides[CALLEE].host;
-    pair.network.schedule_cut(now, host, now, now + outage).unwrap();
+    pair.network
+        .schedule_cut(now, host, now, now + outage)
+        .unwrap();
     pair.run_for(outage + Duration::from_secs(5));
     for side in &pair.sides {
-        assert!(side.has(|e| matches!(e, Event::Interrupted { .. })), "{:?}", side.events);
-        assert!(side.has(|e| matches!(e, Event::Resumed { .. })), "{:?}", side.events);
+        assert!(
+            side.has(|e| matches!(e, Event::Interrupted { .. })),
+            "{:?}",
+            side.events
+        );
+        assert!(
+            side.has(|e| matches!(e, Event::Resumed { .. })),
+            "{:?}",
+            side.events
+        );
         assert_eq!(side.ended(), None);
     }
 }

@@ -60,7 +60,9 @@ impl Pair {
         let mut network = Network::new(7);
         let mut side = |index: usize, port: u16| {
             let address: SocketAddr = ([192, 0, 2, 1 + index as u8], port).into();
-            let host = network.add_host(Place::Internet, &[address.ip()], access).unwrap();
+            let host = network
+                .add_host(Place::Internet, &[address.ip()], access)
+                .unwrap();
             let seed = index as u64 * 2;
             Side {
                 engine: Engine::new(
@@ -81,7 +83,12 @@ impl Pair {
             }
         };
         let sides = [side(CALLER, 4000), side(CALLEE, 5000)];
-        Self { clock: Clock::new(), network, sides, tamper: None }
+        Self {
+            clock: Clock::new(),
+            network,
+            sides,
+            tamper: None,
+        }
     }
 
     pub(super) fn now(&self) -> Instant {
@@ -106,7 +113,10 @@ impl Pair {
             })
             .expect("no call rings");
         let (now, streams) = (self.now(), self.sides[by].streams());
-        self.sides[by].engine.accept(now, call_id, media, streams).unwrap();
+        self.sides[by]
+            .engine
+            .accept(now, call_id, media, streams)
+            .unwrap();
         self.settle();
     }
 
@@ -141,7 +151,11 @@ impl Pair {
     pub(super) fn run_until(&mut self, done: impl Fn(&Self) -> bool) {
         let end = self.now() + Duration::from_secs(240);
         while !done(self) {
-            assert!(self.step(end), "it never happened; events: {:?}", self.events());
+            assert!(
+                self.step(end),
+                "it never happened; events: {:?}",
+                self.events()
+            );
         }
     }
 
@@ -151,14 +165,24 @@ impl Pair {
 
     /// Goes to the next thing that happens before `end`; false if there is none.
     fn step(&mut self, end: Instant) -> bool {
-        let next = self.sides.iter_mut().filter_map(Side::next).chain(self.network.next_event());
-        let Some(next) = next.min().filter(|at| *at <= end) else { return false };
+        let next = self
+            .sides
+            .iter_mut()
+            .filter_map(Side::next)
+            .chain(self.network.next_event());
+        let Some(next) = next.min().filter(|at| *at <= end) else {
+            return false;
+        };
         self.clock.advance_to(next.max(self.now()));
         let now = self.now();
         while let Some(delivery) = self.network.poll(now) {
-            let side = self.sides.iter_mut().find(|side| side.address == delivery.to);
+            let side = self
+                .sides
+                .iter_mut()
+                .find(|side| side.address == delivery.to);
             if let Some(side) = side.filter(|side| side.open) {
-                side.engine.handle_datagram(now, delivery.to, delivery.from, &delivery.payload);
+                side.engine
+                    .handle_datagram(now, delivery.to, delivery.from, &delivery.payload);
             }
         }
         for index in [CALLER, CALLEE] {
@@ -168,12 +192,18 @@ impl Pair {
             while let Some((_, message, receipt)) =
                 self.sides[index].inbox.pop_front_if(|(at, ..)| *at <= now)
             {
-                self.sides[index].engine.handle_message(now, message, SIGNAL_DELAY);
+                self.sides[index]
+                    .engine
+                    .handle_message(now, message, SIGNAL_DELAY);
                 if receipt {
                     self.sides[1 - index].engine.handle_delivered(now);
                 }
             }
-            if self.sides[index].engine.poll_timeout().is_some_and(|at| at <= now) {
+            if self.sides[index]
+                .engine
+                .poll_timeout()
+                .is_some_and(|at| at <= now)
+            {
                 self.sides[index].engine.handle_timeout(now);
             }
         }
@@ -188,9 +218,13 @@ impl Pair {
             loop {
                 while let Some(datagram) = self.sides[index].engine.poll_datagram() {
                     let bytes = datagram.bytes.to_vec();
-                    self.network.send(now, datagram.local, datagram.peer, bytes).unwrap();
+                    self.network
+                        .send(now, datagram.local, datagram.peer, bytes)
+                        .unwrap();
                 }
-                let Some(action) = self.sides[index].engine.poll_action() else { break };
+                let Some(action) = self.sides[index].engine.poll_action() else {
+                    break;
+                };
                 self.on_action(now, index, action);
             }
         }
@@ -199,12 +233,17 @@ impl Pair {
     fn on_action(&mut self, now: Instant, index: usize, action: Action) {
         let side = &mut self.sides[index];
         match action {
-            Action::Send { mut message, receipt } => {
+            Action::Send {
+                mut message,
+                receipt,
+            } => {
                 if let Some(tamper) = self.tamper {
                     tamper(&mut message);
                 }
                 let arrival = now + SIGNAL_DELAY;
-                self.sides[1 - index].inbox.push_back((arrival, message, receipt));
+                self.sides[1 - index]
+                    .inbox
+                    .push_back((arrival, message, receipt));
             }
             Action::OpenNetwork { .. } => {
                 side.open = true;
@@ -224,7 +263,10 @@ impl Side {
             return None;
         }
         let signal = self.inbox.front().map(|(at, ..)| *at);
-        [self.engine.poll_timeout(), signal].into_iter().flatten().min()
+        [self.engine.poll_timeout(), signal]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub(super) fn has(&self, what: impl Fn(&Event) -> bool) -> bool {
@@ -313,7 +355,11 @@ impl VideoSource for Pattern {
         data[10..14].copy_from_slice(&self.number.to_be_bytes());
         let timestamp = Duration::from_secs(1) * self.number / 30;
         self.number += 1;
-        Ok(Some(VideoFrame { timestamp, key_frame, data: data.into() }))
+        Ok(Some(VideoFrame {
+            timestamp,
+            key_frame,
+            data: data.into(),
+        }))
     }
 
     fn request_key_frame(&mut self) {

@@ -94,7 +94,12 @@ pub enum MediaLine {
 
 impl MediaLine {
     /// In the order of the m-lines that a callee offers.
-    pub const ALL: [Self; 4] = [Self::Microphone, Self::Camera, Self::ScreenAudio, Self::Screen];
+    pub const ALL: [Self; 4] = [
+        Self::Microphone,
+        Self::Camera,
+        Self::ScreenAudio,
+        Self::Screen,
+    ];
 
     /// Whether it carries video.
     pub fn is_video(self) -> bool {
@@ -139,9 +144,12 @@ pub(crate) enum LocalCandidate {
     /// A socket's address.
     Host(SocketAddr),
     /// What a STUN server saw of the socket at `base`.
-    ServerReflexive { address: SocketAddr, base: SocketAddr },
-    /// An address of a TURN server, allocated from `base`.
-    Relay { address: SocketAddr, base: SocketAddr },
+    ServerReflexive {
+        address: SocketAddr,
+        base: SocketAddr,
+    },
+    /// An address of a TURN server, allocated for this side.
+    Relay { address: SocketAddr },
 }
 
 /// Something that happened in the transport.

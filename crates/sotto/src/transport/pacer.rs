@@ -51,7 +51,11 @@ impl CheckPacer {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        if self.waiting.is_empty() { None } else { self.next }
+        if self.waiting.is_empty() {
+            None
+        } else {
+            self.next
+        }
     }
 }
 
@@ -77,7 +81,10 @@ mod tests {
         assert_eq!(pacer.pop(t0).map(|d| d.peer.port()), Some(1));
         assert!(pacer.pop(t0).is_none());
         assert_eq!(pacer.poll_timeout(), Some(t0 + CHECK_INTERVAL));
-        assert_eq!(pacer.pop(t0 + CHECK_INTERVAL).map(|d| d.peer.port()), Some(2));
+        assert_eq!(
+            pacer.pop(t0 + CHECK_INTERVAL).map(|d| d.peer.port()),
+            Some(2)
+        );
         assert_eq!(pacer.poll_timeout(), None);
     }
 

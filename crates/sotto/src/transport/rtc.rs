@@ -82,7 +82,10 @@ pub(crate) struct RtcConfig {
 
 impl RtcConfig {
     pub(crate) fn new(relay_only: bool) -> Self {
-        Self { relay_only, srtp_profile: SrtpProtectionProfile::Srtp_Aead_Aes_256_Gcm }
+        Self {
+            relay_only,
+            srtp_profile: SrtpProtectionProfile::Srtp_Aead_Aes_256_Gcm,
+        }
     }
 }
 
@@ -165,14 +168,14 @@ impl RtcTransport {
             .pc
             .local_description()
             .ok_or_else(|| TransportError::Local("no local description".into()))?;
-        Ok(SessionDescription { kind, sdp: description.sdp })
+        Ok(SessionDescription {
+            kind,
+            sdp: description.sdp,
+        })
     }
 
     /// Reads what must be known of the peer's description before the library sees it.
-    fn inspect(
-        &mut self,
-        description: &SessionDescription,
-    ) -> Result<SdpSummary, TransportError> {
+    fn inspect(&mut self, description: &SessionDescription) -> Result<SdpSummary, TransportError> {
         let summary = SdpSummary::parse(&description.sdp)
             .map_err(|error| TransportError::BadDescription(error.to_string()))?;
         self.fingerprints = summary.fingerprints().to_vec();
@@ -195,7 +198,11 @@ impl RtcTransport {
             }
         }
         self.check_handshake(now);
-        while let Some(TaggedRTCMessage { now: arrived, message }) = self.pc.poll_read() {
+        while let Some(TaggedRTCMessage {
+            now: arrived,
+            message,
+        }) = self.pc.poll_read()
+        {
             self.on_message(arrived, message);
         }
         let connected = matches!(self.phase, Phase::Connected | Phase::Interrupted);
@@ -205,7 +212,9 @@ impl RtcTransport {
     fn on_ice_state(&mut self, now: Instant, state: RTCIceConnectionState) {
         match (state, self.phase) {
             (RTCIceConnectionState::Connected | RTCIceConnectionState::Completed, Phase::New) => {
-                self.phase = Phase::Handshake { until: now + DTLS_TIMEOUT };
+                self.phase = Phase::Handshake {
+                    until: now + DTLS_TIMEOUT,
+                };
             }
             (
                 RTCIceConnectionState::Connected | RTCIceConnectionState::Completed,
@@ -226,8 +235,10 @@ impl RtcTransport {
     }
 
     fn on_connection_state(&mut self, state: RTCPeerConnectionState) {
-        let ended =
-            matches!(state, RTCPeerConnectionState::Closed | RTCPeerConnectionState::Failed);
+        let ended = matches!(
+            state,
+            RTCPeerConnectionState::Closed | RTCPeerConnectionState::Failed
+        );
         match self.phase {
             Phase::Connected | Phase::Interrupted if ended && !self.peer_closed => {
                 self.peer_closed = true;
@@ -244,7 +255,9 @@ impl RtcTransport {
             return;
         }
         let certificates = self.lines.remote_certificates(&mut self.pc);
-        let Some(certificate) = certificates.first() else { return };
+        let Some(certificate) = certificates.first() else {
+            return;
+        };
         if !self.certificate_matches(certificate) {
             return self.refuse(Refusal::Fingerprint);
         }
@@ -258,7 +271,10 @@ impl RtcTransport {
     /// Every fingerprint of the description must be the certificate's.
     fn certificate_matches(&self, der: &[u8]) -> bool {
         !self.fingerprints.is_empty()
-            && self.fingerprints.iter().all(|fingerprint| is_digest_of(fingerprint, der))
+            && self
+                .fingerprints
+                .iter()
+                .all(|fingerprint| is_digest_of(fingerprint, der))
     }
 
     fn refuse(&mut self, refusal: Refusal) {
@@ -269,7 +285,8 @@ impl RtcTransport {
     fn on_message(&mut self, arrived: Instant, message: RTCMessage) {
         match message {
             RTCMessage::RtpPacket(track, packet) if self.phase == Phase::Connected => {
-                self.lines.receive(arrived, &track, packet, &mut self.events);
+                self.lines
+                    .receive(arrived, &track, packet, &mut self.events);
             }
             RTCMessage::RtcpPacket(_, packets) => {
                 for packet in packets {
@@ -284,16 +301,20 @@ impl RtcTransport {
         let requested = if let Some(pli) = packet.downcast_ref::<PictureLossIndication>() {
             self.lines.line_of_ssrc(pli.media_ssrc)
         } else if let Some(fir) = packet.downcast_ref::<FullIntraRequest>() {
-            fir.fir.iter().find_map(|entry| self.lines.line_of_ssrc(entry.ssrc))
+            fir.fir
+                .iter()
+                .find_map(|entry| self.lines.line_of_ssrc(entry.ssrc))
         } else {
             None
         };
-        self.events.extend(requested.map(TransportEvent::KeyFrameRequested));
+        self.events
+            .extend(requested.map(TransportEvent::KeyFrameRequested));
         if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
             for block in &report.reports {
                 if let Some(line) = self.lines.line_of_ssrc(block.ssrc) {
                     let lost = f32::from(block.fraction_lost) / 256.0;
-                    self.events.push_back(TransportEvent::LossReported(line, lost));
+                    self.events
+                        .push_back(TransportEvent::LossReported(line, lost));
                 }
             }
         }
@@ -431,7 +452,10 @@ impl Transport for RtcTransport {
         };
         let lines = self.lines.poll_timeout();
         let checks = self.checks.poll_timeout();
-        [self.pc.poll_timeout(), handshake, lines, checks].into_iter().flatten().min()
+        [self.pc.poll_timeout(), handshake, lines, checks]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn handle_timeout(&mut self, now: Instant) {
@@ -465,7 +489,11 @@ impl Transport for RtcTransport {
 }
 
 fn settings(config: RtcConfig) -> SettingEngine {
-    let wait = if config.relay_only { Duration::ZERO } else { RELAY_WAIT };
+    let wait = if config.relay_only {
+        Duration::ZERO
+    } else {
+        RELAY_WAIT
+    };
     SettingEngineBuilder::new()
         .with_srtp_protection_profiles(vec![config.srtp_profile])
         .with_dtls_cipher_suites(vec![
@@ -477,7 +505,11 @@ fn settings(config: RtcConfig) -> SettingEngine {
         .with_disable_certificate_fingerprint_verification(true)
         .with_answering_dtls_role(RTCDtlsRole::Client)
         .with_ice_connection_attempts(Some(ICE_TICK), Some(MAX_CHECKS))
-        .with_ice_timeouts(Some(ICE_DISCONNECTED), Some(ICE_FAILED), Some(ICE_KEEPALIVE))
+        .with_ice_timeouts(
+            Some(ICE_DISCONNECTED),
+            Some(ICE_FAILED),
+            Some(ICE_KEEPALIVE),
+        )
         .with_host_acceptance_min_wait(Some(Duration::ZERO))
         .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
         .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
@@ -521,10 +553,11 @@ fn local_candidate(
         ..Default::default()
     };
     let candidate = match candidate {
-        LocalCandidate::Host(address) => {
-            CandidateHostConfig { base_config: base_config(address), ..Default::default() }
-                .new_candidate_host()?
+        LocalCandidate::Host(address) => CandidateHostConfig {
+            base_config: base_config(address),
+            ..Default::default()
         }
+        .new_candidate_host()?,
         LocalCandidate::ServerReflexive { address, base } => CandidateServerReflexiveConfig {
             base_config: base_config(address),
             rel_addr: base.ip().to_string(),
@@ -532,7 +565,7 @@ fn local_candidate(
             ..Default::default()
         }
         .new_candidate_server_reflexive()?,
-        LocalCandidate::Relay { address, .. } => CandidateRelayConfig {
+        LocalCandidate::Relay { address } => CandidateRelayConfig {
             base_config: base_config(address),
             rel_addr: unspecified(address.ip()).to_string(),
             rel_port: 0,

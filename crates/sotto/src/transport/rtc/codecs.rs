@@ -28,7 +28,11 @@ pub(super) fn media_engine() -> Result<MediaEngine, Error> {
 }
 
 pub(super) fn kind(line: MediaLine) -> RtpCodecKind {
-    if line.is_video() { RtpCodecKind::Video } else { RtpCodecKind::Audio }
+    if line.is_video() {
+        RtpCodecKind::Video
+    } else {
+        RtpCodecKind::Audio
+    }
 }
 
 /// The codec that a line carries.
@@ -37,7 +41,10 @@ pub(super) fn codec(line: MediaLine) -> RTCRtpCodec {
 }
 
 fn parameters(rtp_codec: RTCRtpCodec, payload_type: u8) -> RTCRtpCodecParameters {
-    RTCRtpCodecParameters { rtp_codec, payload_type }
+    RTCRtpCodecParameters {
+        rtp_codec,
+        payload_type,
+    }
 }
 
 /// RFC 7587. Stereo is in the name alone; we send mono.

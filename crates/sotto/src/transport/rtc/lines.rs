@@ -55,10 +55,15 @@ impl Lines {
     pub(super) fn add(&mut self, pc: &mut RTCPeerConnection, line: MediaLine) -> Result<(), Error> {
         let mut rng = rand::rng();
         let ssrc = rng.next_u32();
-        let track_id = format!("{:032x}", u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64()));
+        let track_id = format!(
+            "{:032x}",
+            u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())
+        );
         let coding = RTCRtpCodingParameters {
             ssrc: Some(ssrc),
-            rtx: line.is_video().then(|| RTCRtpRtxParameters { ssrc: rng.next_u32() }),
+            rtx: line.is_video().then(|| RTCRtpRtxParameters {
+                ssrc: rng.next_u32(),
+            }),
             ..Default::default()
         };
         let encoding = RTCRtpEncodingParameters {
@@ -89,7 +94,9 @@ impl Lines {
             packetizer: line
                 .is_video()
                 .then(|| Packetizer::new(MAX_RTP_PAYLOAD, rng.next_u32() as u16)),
-            assembler: line.is_video().then(|| FrameAssembler::new(AssemblerConfig::default())),
+            assembler: line
+                .is_video()
+                .then(|| FrameAssembler::new(AssemblerConfig::default())),
             remote_ssrc: None,
             last_sequence: 0,
         });
@@ -134,12 +141,18 @@ impl Lines {
 
     /// Which line this side sends with `ssrc`.
     pub(super) fn line_of_ssrc(&self, ssrc: u32) -> Option<MediaLine> {
-        self.lines.iter().find(|line| line.ssrc == ssrc).map(|line| line.line)
+        self.lines
+            .iter()
+            .find(|line| line.ssrc == ssrc)
+            .map(|line| line.line)
     }
 
     /// Which line the peer sends with `ssrc`.
     pub(super) fn line_of_remote_ssrc(&self, ssrc: u32) -> Option<MediaLine> {
-        self.lines.iter().find(|line| line.remote_ssrc == Some(ssrc)).map(|line| line.line)
+        self.lines
+            .iter()
+            .find(|line| line.remote_ssrc == Some(ssrc))
+            .map(|line| line.line)
     }
 
     pub(super) fn send(
@@ -149,8 +162,12 @@ impl Lines {
         line: MediaLine,
         frame: &EncodedFrame,
     ) {
-        let Some(line) = self.lines.iter_mut().find(|l| l.line == line) else { return };
-        let Some(payload_type) = line.payload_type else { return };
+        let Some(line) = self.lines.iter_mut().find(|l| l.line == line) else {
+            return;
+        };
+        let Some(payload_type) = line.payload_type else {
+            return;
+        };
         let payloads = match &mut line.packetizer {
             Some(packetizer) => packetizer.packetize(&frame.payload),
             None => vec![frame.payload.clone()],
@@ -167,7 +184,8 @@ impl Lines {
                 ..Default::default()
             };
             line.sequence = line.sequence.wrapping_add(1);
-            let message = RTCMessage::RtpPacket(line.track_id.clone(), rtp::Packet { header, payload });
+            let message =
+                RTCMessage::RtpPacket(line.track_id.clone(), rtp::Packet { header, payload });
             if let Err(error) = pc.handle_write(TaggedRTCMessage { now, message }) {
                 tracing::debug!(%error, "a packet was not sent");
             }
@@ -180,12 +198,19 @@ impl Lines {
         now: Instant,
         line: MediaLine,
     ) {
-        let Some(line) = self.lines.iter().find(|l| l.line == line) else { return };
-        let Some(media_ssrc) = line.remote_ssrc else { return };
+        let Some(line) = self.lines.iter().find(|l| l.line == line) else {
+            return;
+        };
+        let Some(media_ssrc) = line.remote_ssrc else {
+            return;
+        };
         let Some(mut receiver) = pc.rtp_receiver(RTCRtpReceiverId::from(line.transceiver)) else {
             return;
         };
-        let request = PictureLossIndication { sender_ssrc: line.ssrc, media_ssrc };
+        let request = PictureLossIndication {
+            sender_ssrc: line.ssrc,
+            media_ssrc,
+        };
         if let Err(error) = receiver.write_rtcp(now, vec![Box::new(request)]) {
             tracing::debug!(%error, "a key frame request was not sent");
         }
@@ -227,11 +252,18 @@ impl Lines {
         events: &mut VecDeque<TransportEvent>,
     ) {
         for line in &mut self.lines {
-            let Some(mut assembler) = line.assembler.take() else { continue };
+            let Some(mut assembler) = line.assembler.take() else {
+                continue;
+            };
             while let Some(output) = assembler.poll(now) {
                 match output {
                     Assembled::Frame(frame) if connected => {
-                        let AssembledFrame { rtp_timestamp, data, continuous, .. } = frame;
+                        let AssembledFrame {
+                            rtp_timestamp,
+                            data,
+                            continuous,
+                            ..
+                        } = frame;
                         events.push_back(line.frame(rtp_timestamp, data, now, continuous));
                     }
                     Assembled::KeyFrameNeeded => {
@@ -253,7 +285,10 @@ impl Lines {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.lines.iter().filter_map(|line| line.assembler.as_ref()?.poll_timeout()).min()
+        self.lines
+            .iter()
+            .filter_map(|line| line.assembler.as_ref()?.poll_timeout())
+            .min()
     }
 }
 

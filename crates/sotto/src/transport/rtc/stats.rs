@@ -13,7 +13,10 @@ use crate::transport::{LineStatistics, MediaLine, SrtpProfile, TransportStatisti
 /// The profile that DTLS negotiated, by webrtc-rs's name; empty before.
 pub(super) fn srtp_cipher(pc: &mut RTCPeerConnection, now: Instant) -> String {
     let report = pc.get_stats(now, StatsSelector::None);
-    report.transport().map(|transport| transport.srtp_cipher.clone()).unwrap_or_default()
+    report
+        .transport()
+        .map(|transport| transport.srtp_cipher.clone())
+        .unwrap_or_default()
 }
 
 pub(super) fn collect(
@@ -23,18 +26,27 @@ pub(super) fn collect(
     lines: &Lines,
 ) -> TransportStatistics {
     let report = pc.get_stats(now, StatsSelector::None);
-    let mut statistics = TransportStatistics { srtp_profile, ..Default::default() };
+    let mut statistics = TransportStatistics {
+        srtp_profile,
+        ..Default::default()
+    };
     if let Some(transport) = report.transport() {
         statistics.dtls_version.clone_from(&transport.tls_version);
         statistics.dtls_cipher.clone_from(&transport.dtls_cipher);
-        selected_pair(&report, &transport.selected_candidate_pair_id, &mut statistics);
+        selected_pair(
+            &report,
+            &transport.selected_candidate_pair_id,
+            &mut statistics,
+        );
     }
     statistics.lines = line_statistics(&report, lines);
     statistics
 }
 
 fn selected_pair(report: &RTCStatsReport, id: &str, statistics: &mut TransportStatistics) {
-    let Some(pair) = report.candidate_pairs().find(|pair| pair.stats.id == id) else { return };
+    let Some(pair) = report.candidate_pairs().find(|pair| pair.stats.id == id) else {
+        return;
+    };
     statistics.bytes_sent = pair.bytes_sent;
     statistics.bytes_received = pair.bytes_received;
     statistics.round_trip_time =
@@ -53,10 +65,13 @@ fn selected_pair(report: &RTCStatsReport, id: &str, statistics: &mut TransportSt
 fn line_statistics(report: &RTCStatsReport, lines: &Lines) -> Vec<LineStatistics> {
     let mut found: Vec<LineStatistics> = Vec::new();
     let mut of = |line: MediaLine, update: &dyn Fn(&mut LineStatistics)| {
-        let index = found.iter().position(|f| f.line == line).unwrap_or_else(|| {
-            found.push(LineStatistics::new(line));
-            found.len() - 1
-        });
+        let index = found
+            .iter()
+            .position(|f| f.line == line)
+            .unwrap_or_else(|| {
+                found.push(LineStatistics::new(line));
+                found.len() - 1
+            });
         update(&mut found[index]);
     };
     for outbound in report.outbound_rtp_streams() {
@@ -80,10 +95,14 @@ fn line_statistics(report: &RTCStatsReport, lines: &Lines) -> Vec<LineStatistics
         }
     }
     for entry in report.iter_by_type(RTCStatsType::RemoteInboundRTP) {
-        let RTCStatsReportEntry::RemoteInboundRtp(remote) = entry else { continue };
+        let RTCStatsReportEntry::RemoteInboundRtp(remote) = entry else {
+            continue;
+        };
         let ssrc = remote.received_rtp_stream_stats.rtp_stream_stats.ssrc;
         if let Some(line) = lines.line_of_ssrc(ssrc) {
-            of(line, &|statistics| statistics.peer_fraction_lost = Some(remote.fraction_lost));
+            of(line, &|statistics| {
+                statistics.peer_fraction_lost = Some(remote.fraction_lost);
+            });
         }
     }
     found.retain(|line| line.packets_sent + line.packets_received > 0);
