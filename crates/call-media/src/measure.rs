@@ -8,7 +8,9 @@ pub const MAX_DELAY_MS: usize = 5_000;
 /// Coarse search at a twenty-fourth of the rate, 2 kHz: speech keeps its shape there.
 const DECIMATION: usize = 24;
 
-/// Samples compared at full rate in the fine search: two seconds are plenty.
+/// Samples of the reference that are looked for, at the coarse and at the full rate: ten seconds
+/// and two, the loudest there are. However long the sounds, the search takes no longer.
+const COARSE_SAMPLES: usize = 480_000;
 const FINE_SAMPLES: usize = 96_000;
 
 /// Sounds below this correlation have nothing to do with each other.
@@ -27,26 +29,26 @@ pub struct Delay {
 /// Finds how much later `received` has the sound of `reference`, both at 48 kHz, from no delay to
 /// [`MAX_DELAY_MS`].
 ///
-/// `None` if either is silent or shorter than 100 ms, or if nothing in `received` resembles
-/// `reference`. It takes some 0.1 s for ten seconds of sound. A pure tone resembles itself after
-/// each of its periods: measure with speech or noise.
+/// `None` if either is silent or shorter than 100 ms, or if nothing in `received` resembles the
+/// loudest ten seconds of `reference`. It takes some 0.1 s. A pure tone resembles itself after each
+/// of its periods: measure with speech or noise.
 pub fn delay(reference: &[i16], received: &[i16]) -> Option<Delay> {
     const SHORTEST: usize = SAMPLE_RATE as usize / 10;
     if reference.len() < SHORTEST || received.len() < SHORTEST {
         return None;
     }
-    let coarse_lags = 0..=MAX_DELAY_MS * SAMPLE_RATE as usize / 1000 / DECIMATION;
-    let (coarse, likeness) = best_lag(&decimate(reference), &decimate(received), coarse_lags)?;
+    let furthest = MAX_DELAY_MS * SAMPLE_RATE as usize / 1000;
+    let (part, behind) = loudest(reference, received, COARSE_SAMPLES)?;
+    let behind = behind.get(..part.len() + furthest).unwrap_or(behind);
+    let (part_low, behind_low) = (decimate(part), decimate(behind));
+    let (coarse, likeness) = best_lag(&part_low, &behind_low, 0..=furthest / DECIMATION)?;
     if likeness < MIN_CORRELATION {
         return None;
     }
-    // The loudest part tells most, and full rate over all of it would take too long.
-    let start = loudest(reference, FINE_SAMPLES);
-    let part = to_float(reference.get(start..)?.iter().take(FINE_SAMPLES));
+    let (part, behind) = loudest(part, behind, FINE_SAMPLES)?;
     let around = coarse * DECIMATION;
     let lags = around.saturating_sub(2 * DECIMATION)..=around + 2 * DECIMATION;
-    let received = to_float(received.get(start..)?.iter());
-    let (fine, correlation) = best_lag(&part, &received, lags)?;
+    let (fine, correlation) = best_lag(&to_float(part), &to_float(behind), lags)?;
     Some(Delay {
         ms: fine as f32 * 1000.0 / SAMPLE_RATE as f32,
         correlation,
@@ -94,8 +96,8 @@ fn share(sample: i16) -> f32 {
     f32::from(sample) / 32_768.0
 }
 
-fn to_float<'a>(samples: impl Iterator<Item = &'a i16>) -> Vec<f32> {
-    samples.map(|&sample| share(sample)).collect()
+fn to_float(samples: &[i16]) -> Vec<f32> {
+    samples.iter().map(|&sample| share(sample)).collect()
 }
 
 /// Means of [`DECIMATION`] samples each.
@@ -106,18 +108,24 @@ fn decimate(samples: &[i16]) -> Vec<f32> {
         .collect()
 }
 
-/// Where the loudest `length` samples begin, to a tenth of a second.
-fn loudest(samples: &[i16], length: usize) -> usize {
-    const STEP: usize = SAMPLE_RATE as usize / 10;
-    let last = samples.len().saturating_sub(length);
-    (0..=last)
-        .step_by(STEP)
-        .map(|start| {
-            let end = (start + length).min(samples.len());
-            (start, rms(samples.get(start..end).unwrap_or_default()))
-        })
-        .max_by(|(_, a), (_, b)| a.total_cmp(b))
-        .map_or(0, |(start, _)| start)
+/// The loudest `length` samples of `reference`, to a tenth of a second, and `received` from the
+/// same place on; `None` if it does not go that far.
+fn loudest<'a>(
+    reference: &'a [i16],
+    received: &'a [i16],
+    length: usize,
+) -> Option<(&'a [i16], &'a [i16])> {
+    const BLOCK: usize = SAMPLE_RATE as usize / 10;
+    let energy = |block: &[i16]| block.iter().map(|&s| i64::from(s).pow(2)).sum::<i64>();
+    let blocks: Vec<i64> = reference.chunks(BLOCK).map(energy).collect();
+    let start = blocks
+        .windows((length / BLOCK).clamp(1, blocks.len().max(1)))
+        .map(|window| window.iter().sum::<i64>())
+        .enumerate()
+        .max_by_key(|&(index, energy)| (energy, std::cmp::Reverse(index)))
+        .map_or(0, |(index, _)| index * BLOCK);
+    let part = reference.get(start..)?;
+    Some((part.get(..length).unwrap_or(part), received.get(start..)?))
 }
 
 /// The lag, in samples, at which `received` is most like `reference`, and the normalised
@@ -127,33 +135,41 @@ fn best_lag(
     received: &[f32],
     lags: std::ops::RangeInclusive<usize>,
 ) -> Option<(usize, f32)> {
+    let (reference_energy, received_energy) = (energies(reference), energies(received));
     lags.filter_map(|lag| {
         let shifted = received.get(lag..)?;
+        let length = reference.len().min(shifted.len());
         // A short overlap is alike by chance.
-        (shifted.len() >= reference.len() / 2)
-            .then(|| correlation(reference, shifted))?
-            .map(|likeness| (lag, likeness))
+        if length < reference.len().div_ceil(2) {
+            return None;
+        }
+        let energy = reference_energy.get(length)?
+            * (received_energy.get(lag + length)? - received_energy.get(lag)?);
+        let product = dot(reference.get(..length)?, shifted.get(..length)?);
+        (energy > 0.0).then(|| (lag, product / energy.sqrt() as f32))
     })
     .max_by(|(_, a), (_, b)| a.total_cmp(b))
 }
 
-/// Normalised correlation over the common length; `None` if either is silent there.
-fn correlation(a: &[f32], b: &[f32]) -> Option<f32> {
-    const LANES: usize = 8;
-    let length = a.len().min(b.len());
-    let (a, b) = (a.get(..length)?, b.get(..length)?);
-    // Sums in lanes, which the compiler turns into vector instructions.
-    let (mut ab, mut aa, mut bb) = ([0.0_f32; LANES], [0.0_f32; LANES], [0.0_f32; LANES]);
+/// The energy of the first 0, 1, 2, … samples.
+fn energies(samples: &[f32]) -> Vec<f64> {
+    let sums = samples.iter().scan(0.0, |sum, &sample| {
+        *sum += f64::from(sample).powi(2);
+        Some(*sum)
+    });
+    std::iter::once(0.0).chain(sums).collect()
+}
+
+/// The sum of products, in lanes that the compiler turns into vector instructions.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let mut sums = [0.0_f32; LANES];
     for (x, y) in a.chunks_exact(LANES).zip(b.chunks_exact(LANES)) {
-        for (lane, (x, y)) in x.iter().zip(y).enumerate() {
-            ab[lane] += x * y;
-            aa[lane] += x * x;
-            bb[lane] += y * y;
+        for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
+            *sum += x * y;
         }
     }
-    let sum = |lanes: [f32; LANES]| lanes.iter().sum::<f32>();
-    let energy = (sum(aa) * sum(bb)).sqrt();
-    (energy > 0.0).then(|| sum(ab) / energy)
+    sums.iter().sum()
 }
 
 #[cfg(test)]

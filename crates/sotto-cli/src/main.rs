@@ -45,8 +45,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     start_log();
     let result = match cli.command {
-        Command::Call(args) => call::run(*args, clock),
-        Command::Demo(args) => demo::run(*args),
+        Command::Call(args) => call::run(&args, clock),
+        Command::Demo(args) => demo::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -20,8 +20,8 @@ pub(crate) struct Scenario {
     pub(crate) sender_ppm: f64,
     /// Whether packets carry redundancy.
     pub(crate) fec: bool,
-    /// Frames that the sender does not send, though its media time goes on.
-    pub(crate) silent: Vec<Range<u32>>,
+    /// Whether the sender does not send a frame, though its media time goes on.
+    pub(crate) silent: fn(u32) -> bool,
     /// Times of arrival in which everything is held up until the end of the range.
     pub(crate) stalls: Vec<Range<Duration>>,
     /// Another link from some time on.
@@ -40,7 +40,7 @@ impl Default for Scenario {
             length: Duration::from_secs(60),
             sender_ppm: 0.0,
             fec: true,
-            silent: Vec::new(),
+            silent: |_| false,
             stalls: Vec::new(),
             handover: None,
             // Speech with pauses: 0.4 s in each 2 s.
@@ -155,7 +155,7 @@ pub(crate) fn play(scenario: &Scenario) -> Trace {
             buffer.insert(clock.now(), entry.remove());
         }
         if clock.now() >= next_send {
-            if !scenario.silent.iter().any(|range| range.contains(&frame)) {
+            if !(scenario.silent)(frame) {
                 link.send(clock.now(), 120, packet(scenario, sent, frame));
                 sent += 1;
             }

@@ -161,7 +161,7 @@ impl<'a> Desk<'a> {
             tokio::select! {
                 event = call.next_event() => match event {
                     Some(CallEvent::Ended(ended)) => return self.conclude(&course, &ended),
-                    Some(event) => self.on_call_event(&mut course, event),
+                    Some(event) => self.on_call_event(&mut course, &event),
                     None => return Err(Failure::new(Status::Other, "the call's engine stopped")),
                 },
                 event = self.phone.next_event(), if self.phone_open => self.on_phone_event(event),
@@ -183,7 +183,7 @@ impl<'a> Desk<'a> {
         }
     }
 
-    fn on_call_event(&mut self, course: &mut Course, event: CallEvent) {
+    fn on_call_event(&mut self, course: &mut Course, event: &CallEvent) {
         let (event, text) = match event {
             CallEvent::Ringing => (Event::Ringing, "ringing …".to_owned()),
             CallEvent::Superseded { .. } => (

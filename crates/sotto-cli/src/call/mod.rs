@@ -91,7 +91,7 @@ enum Role {
 }
 
 /// Runs the command.
-pub(crate) fn run(args: CallArgs, clock: Clock) -> Result<(), Failure> {
+pub(crate) fn run(args: &CallArgs, clock: Clock) -> Result<(), Failure> {
     let config = args.config()?;
     // Before anything is sent, so that the peer's phone does not ring for a file that is not there.
     let streams = args.files.open()?;
@@ -116,7 +116,7 @@ pub(crate) fn run(args: CallArgs, clock: Clock) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::new(Status::Other, error))?;
     let result = runtime.block_on(async {
-        let mut desk = Desk::open(&args, config, &mut journal, &mut live)?;
+        let mut desk = Desk::open(args, config, &mut journal, &mut live)?;
         let result = match args.role {
             Role::Caller => desk.place(streams).await,
             Role::Callee => desk.answer(streams).await,

@@ -72,7 +72,7 @@ const SHORTEST: Duration = Duration::from_secs(10);
 const TAIL: Duration = Duration::from_secs(1);
 
 /// Runs the command.
-pub(crate) fn run(args: DemoArgs) -> Result<(), Failure> {
+pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let mut live = Live::new(true);
     let speech = Speech::open(args.audio.as_deref())?;
     let length = args
@@ -81,10 +81,10 @@ pub(crate) fn run(args: DemoArgs) -> Result<(), Failure> {
     fs::create_dir_all(&args.out).with_context(|| format!("--out {}", args.out.display()))?;
     let spoken = speech.filling(length.saturating_sub(TAIL));
     speech::write(&args.out.join(conduct::REFERENCE), &spoken)?;
-    let recording = record(&args, length, &mut live)?;
+    let recording = record(args, length, &mut live)?;
     live.progress("measuring …");
     let heard = measure::both(&args.out, &spoken, &recording)?;
-    let network = network_in_words(&args);
+    let network = network_in_words(args);
     let summary = Summary::new(&recording, &heard, length, args.loss, network);
     let report = args.out.join("report.html");
     fs::write(&report, report::html(&summary, &recording, &spoken, &heard))

@@ -110,14 +110,10 @@ fn plots(recording: &Recording, heard: &BothHeard, seconds: f64) -> Vec<Plot> {
             })
         }),
         plot("Packets lost", "%", 5.0, &|side| {
-            over_time(recording.of(side), |figures, last| {
-                figures.lost_percent(last?)
-            })
+            over_time(recording.of(side), Figures::lost_percent)
         }),
         plot("Bitrate received", "kbit/s", 20.0, &|side| {
-            over_time(recording.of(side), |figures, last| {
-                figures.received_kbit_s(last?)
-            })
+            over_time(recording.of(side), Figures::received_kbit_s)
         }),
     ]
 }

@@ -10,6 +10,7 @@ use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::event::RTCTrackEventInit;
 use rtc::peer_connection::message::{RTCMessage, TaggedRTCMessage};
+use rtc::peer_connection::transport::RTCIceCandidatePair;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtp;
 use rtc::rtp_transceiver::rtp_sender::{
@@ -129,6 +130,16 @@ impl Lines {
                 Some(sender.transport()?.get_remote_certificates().to_vec())
             })
             .unwrap_or_default()
+    }
+
+    /// The candidates in use.
+    pub(super) fn selected_pair(&self, pc: &mut RTCPeerConnection) -> Option<RTCIceCandidatePair> {
+        let line = self.lines.first()?;
+        let sender = pc.rtp_sender(RTCRtpSenderId::from(line.transceiver))?;
+        sender
+            .transport()?
+            .ice_transport()
+            .get_selected_candidate_pair()
     }
 
     pub(super) fn opened(&mut self, init: &RTCTrackEventInit) {

@@ -39,6 +39,10 @@ pub(super) fn collect(
             &mut statistics,
         );
     }
+    if let Some(pair) = lines.selected_pair(pc) {
+        statistics.local_candidate_type = Some(pair.local().typ.to_string());
+        statistics.remote_candidate_type = Some(pair.remote().typ.to_string());
+    }
     statistics.lines = line_statistics(&report, lines);
     statistics
 }
@@ -51,15 +55,6 @@ fn selected_pair(report: &RTCStatsReport, id: &str, statistics: &mut TransportSt
     statistics.bytes_received = pair.bytes_received;
     statistics.round_trip_time =
         (pair.current_round_trip_time > 0.0).then_some(pair.current_round_trip_time);
-    let candidate_type = |id: &str| match report.get(id) {
-        Some(
-            RTCStatsReportEntry::LocalCandidate(candidate)
-            | RTCStatsReportEntry::RemoteCandidate(candidate),
-        ) => Some(candidate.candidate_type.to_string()),
-        _ => None,
-    };
-    statistics.local_candidate_type = candidate_type(&pair.local_candidate_id);
-    statistics.remote_candidate_type = candidate_type(&pair.remote_candidate_id);
 }
 
 fn line_statistics(report: &RTCStatsReport, lines: &Lines) -> Vec<LineStatistics> {
