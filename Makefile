@@ -5,6 +5,9 @@ TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 FUZZ_SECONDS ?= 30
 FUZZ_TARGETS = $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 
+# Where the system's Node is too old, scripts/setup puts one there.
+export PATH := $(CURDIR)/.cache/node/bin:$(PATH)
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check fmt bench fuzz quality doc
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use call_media::jitter::{JitterBuffer, JitterConfig, JitterPacket};
+use call_media::measure::delay;
 use call_media::{AudioFrame, AudioReceiver, OpusConfig, OpusDecoder, OpusEncoder};
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -110,5 +111,17 @@ fn jitter(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, codec, jitter);
+fn measures(c: &mut Criterion) {
+    let second: Vec<i16> = sound().iter().flat_map(|frame| *frame.samples()).collect();
+    let reference = second.repeat(24);
+    let received = [&[0; 7_200], &reference[..]].concat();
+    let mut group = c.benchmark_group("measure");
+    group.sample_size(10);
+    group.bench_function("delay of twelve seconds", |b| {
+        b.iter(|| delay(black_box(&reference), black_box(&received)));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, codec, jitter, measures);
 criterion_main!(benches);

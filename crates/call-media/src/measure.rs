@@ -30,7 +30,7 @@ pub struct Delay {
 /// [`MAX_DELAY_MS`].
 ///
 /// `None` if either is silent or shorter than 100 ms, or if nothing in `received` resembles the
-/// loudest ten seconds of `reference`. It takes some 0.1 s. A pure tone resembles itself after each
+/// loudest ten seconds of `reference`. It takes a fraction of 0.1 s. A pure tone resembles itself after each
 /// of its periods: measure with speech or noise.
 pub fn delay(reference: &[i16], received: &[i16]) -> Option<Delay> {
     const SHORTEST: usize = SAMPLE_RATE as usize / 10;

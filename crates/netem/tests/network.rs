@@ -70,6 +70,19 @@ fn a_datagram_crosses_the_senders_uplink_and_the_receivers_downlink() -> Result<
 }
 
 #[test]
+fn datagrams_sent_at_one_time_arrive_in_the_order_of_sending() -> Result<(), NetworkError> {
+    let (mut net, _, _) = pair(Access::default(), Access::default())?;
+    let third = at("198.51.100.3:3000");
+    net.add_host(Place::Internet, &[third.ip()], Access::default())?;
+    let now = Instant::now();
+    net.send(now, at(B), third, *b"")?;
+    net.send(now, at(A), third, *b"")?;
+    let senders: Vec<SocketAddr> = drain(&mut net).iter().map(|arrival| arrival.from).collect();
+    assert_eq!(senders, [at(B), at(A)]);
+    Ok(())
+}
+
+#[test]
 fn headers_count_against_the_rate() -> Result<(), NetworkError> {
     // A byte takes a millisecond.
     let slow = LinkConfig {

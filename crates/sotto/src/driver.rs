@@ -49,6 +49,8 @@ pub(crate) enum Command {
     HangUp {
         key: CallKey,
     },
+    /// End everything.
+    Close,
     SetMuted {
         key: CallKey,
         line: MediaLine,
@@ -60,28 +62,18 @@ pub(crate) enum Command {
     },
 }
 
-/// Sends a command from a destructor, which can't wait.
-pub(crate) fn post(commands: &mpsc::Sender<Command>, command: Command) {
-    if let Err(mpsc::error::TrySendError::Full(command)) = commands.try_send(command)
-        && let Ok(runtime) = tokio::runtime::Handle::try_current()
-    {
-        let commands = commands.clone();
-        runtime.spawn(async move {
-            let _ = commands.send(command).await;
-        });
-    }
-}
-
+/// Starts the driver. The task that is returned ends last: when everything is sent and the channel
+/// closed.
 pub(crate) fn spawn<C: SignalChannel + 'static>(
     channel: C,
     config: Config,
-    commands: mpsc::WeakSender<Command>,
-    command_queue: mpsc::Receiver<Command>,
+    commands: mpsc::WeakUnboundedSender<Command>,
+    command_queue: mpsc::UnboundedReceiver<Command>,
     events: mpsc::Sender<PhoneEvent>,
-) {
+) -> JoinHandle<()> {
     let (outbox, outgoing) = mpsc::channel(SIGNAL_QUEUE);
     let (incoming, inbox) = mpsc::channel(SIGNAL_QUEUE);
-    tokio::spawn(carry_signals(channel, outgoing, incoming));
+    let signals = tokio::spawn(carry_signals(channel, outgoing, incoming));
     let transport = RtcConfig::new(config.relay_only);
     let engine = Engine::new(
         config.clone(),
@@ -93,7 +85,7 @@ pub(crate) fn spawn<C: SignalChannel + 'static>(
         engine,
         config,
         commands,
-        events,
+        events: Some(events),
         outbox,
         network: None,
         opening: None,
@@ -104,6 +96,7 @@ pub(crate) fn spawn<C: SignalChannel + 'static>(
         last_statistics: None,
     };
     tokio::spawn(driver.run(command_queue, inbox));
+    signals
 }
 
 /// What the signal task passes to the driver.
@@ -135,9 +128,9 @@ async fn carry_signals<C: SignalChannel>(
             received = channel.receive() => Some(received_signal(received)),
         };
         let closed = matches!(signal, Some(Signal::Closed));
-        if let Some(signal) = signal
-            && incoming.send(signal).await.is_err()
-        {
+        let Some(signal) = signal else { continue };
+        if incoming.send(signal).await.is_err() {
+            send_the_rest(&mut channel, &mut outgoing).await;
             break;
         }
         if closed {
@@ -146,6 +139,13 @@ async fn carry_signals<C: SignalChannel>(
     }
     if let Err(error) = channel.close().await {
         tracing::debug!(%error, "the signal channel was not closed cleanly");
+    }
+}
+
+/// The driver is gone: what it said last still reaches the peer.
+async fn send_the_rest<C: SignalChannel>(channel: &mut C, outgoing: &mut mpsc::Receiver<Outgoing>) {
+    while let Some(message) = outgoing.recv().await {
+        send(channel, message).await;
     }
 }
 
@@ -194,8 +194,9 @@ fn received_signal(received: Result<Incoming, ChannelError>) -> Signal {
 struct Driver {
     engine: Engine,
     config: Config,
-    commands: mpsc::WeakSender<Command>,
-    events: mpsc::Sender<PhoneEvent>,
+    commands: mpsc::WeakUnboundedSender<Command>,
+    /// `None` once the channel is closed.
+    events: Option<mpsc::Sender<PhoneEvent>>,
     outbox: mpsc::Sender<Outgoing>,
     network: Option<Network>,
     opening: Option<JoinHandle<Network>>,
@@ -221,7 +222,7 @@ struct RingingCall {
 impl Driver {
     async fn run(
         mut self,
-        mut commands: mpsc::Receiver<Command>,
+        mut commands: mpsc::UnboundedReceiver<Command>,
         mut inbox: mpsc::Receiver<Signal>,
     ) {
         let mut signals_open = true;
@@ -230,14 +231,15 @@ impl Driver {
             let deadline = self.engine.poll_timeout();
             tokio::select! {
                 command = commands.recv() => match command {
+                    Some(Command::Close) | None => break,
                     Some(command) => self.on_command(command),
-                    None => break,
                 },
                 signal = inbox.recv(), if signals_open => match signal {
                     Some(Signal::Closed) | None => {
                         signals_open = false;
                         self.engine.handle_channel_closed(Instant::now());
                         self.tell(PhoneEvent::ChannelClosed);
+                        self.events = None;
                     }
                     Some(signal) => self.on_signal(signal),
                 },
@@ -291,19 +293,15 @@ impl Driver {
                 streams,
                 reply,
             } => {
-                self.ringing = None;
-                let call = self.new_call(call_id);
-                let answer = match self.engine.accept(now, call_id, media, streams) {
-                    Ok(()) => Ok(call),
-                    Err(_) => {
-                        self.call = None;
-                        Err(CallError::Over)
-                    }
-                };
-                let _ = reply.send(answer);
+                let accepted = self.engine.accept(now, call_id, media, streams);
+                let answer = accepted.map(|()| self.new_call(call_id));
+                if answer.is_ok() {
+                    self.ringing = None;
+                }
+                let _ = reply.send(answer.map_err(|_| CallError::Over));
             }
             Command::Decline { call_id } => {
-                self.ringing = None;
+                self.ringing.take_if(|ringing| ringing.call_id == call_id);
                 // It may have been cancelled meanwhile.
                 let _ = self.engine.decline(now, call_id);
             }
@@ -317,6 +315,8 @@ impl Driver {
                     self.engine.set_muted(line, muted);
                 }
             }
+            // Ends the loop that calls this.
+            Command::Close => {}
             Command::Statistics { key, reply } => {
                 let live = self.call_id(key).is_some();
                 let statistics = if live {
@@ -354,10 +354,10 @@ impl Driver {
     }
 
     /// A sender for a handle. The queue is open while a command is handled.
-    fn commands(&self) -> mpsc::Sender<Command> {
+    fn commands(&self) -> mpsc::UnboundedSender<Command> {
         self.commands
             .upgrade()
-            .unwrap_or_else(|| mpsc::channel(1).0)
+            .unwrap_or_else(|| mpsc::unbounded_channel().0)
     }
 
     fn on_signal(&mut self, signal: Signal) {
@@ -373,7 +373,8 @@ impl Driver {
             }
             Signal::Sent { call_id, id } => self.invitation = Some((call_id, id)),
             Signal::Receipt(id) => {
-                if self.invitation.take_if(|(_, sent)| *sent == id).is_some() {
+                let invitation = self.invitation.take_if(|(_, sent)| *sent == id);
+                if invitation.is_some_and(|(id, _)| self.engine.current_call() == Some(id)) {
                     self.engine.handle_delivered(now);
                 }
             }
@@ -504,7 +505,8 @@ impl Driver {
     }
 
     fn tell(&self, event: PhoneEvent) {
-        if self.events.try_send(event).is_err() {
+        let Some(events) = &self.events else { return };
+        if events.try_send(event).is_err() {
             tracing::debug!("the application does not listen to the phone's events");
         }
     }

@@ -103,11 +103,11 @@ impl Engine {
         media: CallMedia,
         streams: MediaStreams,
     ) -> Result<(), NotRinging> {
+        self.machine.accept(now, call_id, media)?;
         self.streams = Some(streams);
         self.muted.clear();
-        let result = self.machine.accept(now, call_id, media);
         self.run(now);
-        result
+        Ok(())
     }
 
     pub(crate) fn decline(&mut self, now: Instant, call_id: CallId) -> Result<(), NotRinging> {

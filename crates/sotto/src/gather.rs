@@ -65,9 +65,8 @@ pub(crate) struct Gatherer {
     relay_only: bool,
     datagrams: VecDeque<Datagram>,
     events: VecDeque<GatherEvent>,
-    deadline: Instant,
-    /// No server will be added any more.
-    all_added: bool,
+    /// When gathering is over at the latest; `None` until all servers are added.
+    deadline: Option<Instant>,
     complete: bool,
 }
 
@@ -82,15 +81,14 @@ struct Server {
 }
 
 impl Gatherer {
-    pub(crate) fn new(now: Instant, relay_only: bool) -> Self {
+    pub(crate) fn new(relay_only: bool) -> Self {
         Self {
             servers: Vec::new(),
             known: HashSet::new(),
             relay_only,
             datagrams: VecDeque::new(),
             events: VecDeque::new(),
-            deadline: now + GATHER_TIMEOUT,
-            all_added: false,
+            deadline: None,
             complete: false,
         }
     }
@@ -112,8 +110,8 @@ impl Gatherer {
     }
 
     /// All sockets and servers were added.
-    pub(crate) fn all_added(&mut self) {
-        self.all_added = true;
+    pub(crate) fn all_added(&mut self, now: Instant) {
+        self.deadline = Some(now + GATHER_TIMEOUT);
         self.check_complete();
     }
 
@@ -138,7 +136,12 @@ impl Gatherer {
             .iter_mut()
             .find(|s| s.address == peer && s.base == local)
         else {
-            return Incoming::Direct;
+            // In relay-only mode nothing that comes another way is the peer's.
+            return if self.relay_only {
+                Incoming::Consumed
+            } else {
+                Incoming::Direct
+            };
         };
         let message = TaggedBytesMut {
             now,
@@ -172,6 +175,8 @@ impl Gatherer {
                 server.send(now, &datagram);
                 self.pump();
             }
+            // In relay-only mode nothing leaves for the peer another way.
+            None if self.relay_only => {}
             None => self.datagrams.push_back(datagram),
         }
     }
@@ -185,7 +190,7 @@ impl Gatherer {
     }
 
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
-        let deadline = (!self.complete).then_some(self.deadline);
+        let deadline = self.deadline.filter(|_| !self.complete);
         self.servers
             .iter_mut()
             .filter_map(|s| s.client.poll_timeout())
@@ -200,7 +205,7 @@ impl Gatherer {
             }
         }
         self.pump();
-        if now >= self.deadline && self.all_added {
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
             self.finish();
         }
     }
@@ -248,7 +253,7 @@ impl Gatherer {
     }
 
     fn check_complete(&mut self) {
-        if self.all_added && self.servers.iter().all(Server::is_done) {
+        if self.deadline.is_some() && self.servers.iter().all(Server::is_done) {
             self.finish();
         }
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use call_core::{IceHost, IceServer};
@@ -19,6 +20,9 @@ const RECEIVE_QUEUE: usize = 1024;
 
 /// Largest datagram taken from the network.
 const MAX_DATAGRAM: usize = 2048;
+
+/// Longest wait for the name of an ICE server.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A datagram from a socket.
 pub(crate) struct Received {
@@ -57,8 +61,8 @@ impl Network {
                 }
             }
         }
-        for server in servers {
-            network.reach(&bind, server).await;
+        for (server, addresses) in resolve(servers).await {
+            network.reach(&bind, server, addresses).await;
         }
         network
     }
@@ -91,17 +95,7 @@ impl Network {
         Ok(local)
     }
 
-    async fn reach(&mut self, bind: &[IpAddr], server: IceServer) {
-        let host = match server.host() {
-            IceHost::Ip(ip) => ip.to_string(),
-            IceHost::Name(name) => name.clone(),
-        };
-        let addresses = match tokio::net::lookup_host((host, server.port())).await {
-            Ok(addresses) => addresses,
-            Err(error) => {
-                return tracing::warn!(%error, "the name of an ICE server does not resolve");
-            }
-        };
+    async fn reach(&mut self, bind: &[IpAddr], server: IceServer, addresses: Vec<SocketAddr>) {
         for address in addresses {
             match self.base_for(bind, address).await {
                 Ok(base) => {
@@ -128,6 +122,32 @@ impl Network {
             None => self.bind(ip).await,
         }
     }
+}
+
+/// Looks all names up at once; a name that does not resolve in time is left out.
+async fn resolve(servers: Vec<IceServer>) -> Vec<(IceServer, Vec<SocketAddr>)> {
+    let mut lookups = JoinSet::new();
+    for server in servers {
+        lookups.spawn(async move {
+            let host = match server.host() {
+                IceHost::Ip(ip) => ip.to_string(),
+                IceHost::Name(name) => name.clone(),
+            };
+            let lookup = tokio::net::lookup_host((host, server.port()));
+            match tokio::time::timeout(RESOLVE_TIMEOUT, lookup).await {
+                Ok(Ok(addresses)) => (server, addresses.collect()),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "the name of an ICE server does not resolve");
+                    (server, Vec::new())
+                }
+                Err(_) => {
+                    tracing::warn!("the name of an ICE server did not resolve in time");
+                    (server, Vec::new())
+                }
+            }
+        });
+    }
+    lookups.join_all().await
 }
 
 async fn read(socket: Arc<UdpSocket>, local: SocketAddr, sender: mpsc::Sender<Received>) {

@@ -7,15 +7,13 @@ use call_core::{EndReason, MissedReason, PlaceError};
 use call_signal::{CallId, CallMedia, SignalChannel};
 use futures_core::Stream;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 use crate::config::{Config, ConfigError};
 use crate::driver::{self, CallKey, Command};
 use crate::media::MediaStreams;
 use crate::statistics::Statistics;
 use crate::transport::{MediaLine, SrtpProfile};
-
-/// Commands that may wait for the driver.
-const COMMAND_QUEUE: usize = 64;
 
 /// Phone events that may wait for the application; further missed calls are dropped.
 pub(crate) const EVENT_QUEUE: usize = 64;
@@ -26,8 +24,9 @@ pub(crate) const EVENT_QUEUE: usize = 64;
 /// dropped, and closes the channel.
 #[derive(Debug)]
 pub struct Phone {
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::UnboundedSender<Command>,
     events: mpsc::Receiver<PhoneEvent>,
+    signals: JoinHandle<()>,
 }
 
 /// Something that happened outside a call.
@@ -76,16 +75,15 @@ impl Phone {
         C: SignalChannel + 'static,
     {
         config.check()?;
-        let (commands, command_queue) = mpsc::channel(COMMAND_QUEUE);
+        let (commands, command_queue) = mpsc::unbounded_channel();
         let (event_queue, events) = mpsc::channel(EVENT_QUEUE);
-        driver::spawn(
-            channel,
-            config,
-            commands.downgrade(),
-            command_queue,
-            event_queue,
-        );
-        Ok(Self { commands, events })
+        let weak = commands.downgrade();
+        let signals = driver::spawn(channel, config, weak, command_queue, event_queue);
+        Ok(Self {
+            commands,
+            events,
+            signals,
+        })
     }
 
     /// Calls the contact.
@@ -101,7 +99,6 @@ impl Phone {
         };
         self.commands
             .send(command)
-            .await
             .map_err(|_| CallError::ChannelClosed)?;
         answer.await.map_err(|_| CallError::ChannelClosed)?
     }
@@ -110,6 +107,15 @@ impl Phone {
     pub async fn next_event(&mut self) -> Option<PhoneEvent> {
         self.events.recv().await
     }
+
+    /// Hangs up, sends what is left to send and closes the channel. Whoever ends its process
+    /// calls this first; dropping the phone does the same without waiting.
+    pub async fn close(self) {
+        let _ = self.commands.send(Command::Close);
+        if let Err(error) = self.signals.await {
+            tracing::error!(%error, "the signal task failed");
+        }
+    }
 }
 
 /// A call of the contact that rings. Dropping it declines.
@@ -117,7 +123,7 @@ impl Phone {
 pub struct IncomingCall {
     pub(crate) call_id: CallId,
     pub(crate) media: CallMedia,
-    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) commands: mpsc::UnboundedSender<Command>,
     pub(crate) cancelled: watch::Receiver<Option<MissedReason>>,
     pub(crate) answered: bool,
 }
@@ -159,10 +165,7 @@ impl IncomingCall {
             streams,
             reply,
         };
-        self.commands
-            .send(command)
-            .await
-            .map_err(|_| CallError::Over)?;
+        self.commands.send(command).map_err(|_| CallError::Over)?;
         answer.await.map_err(|_| CallError::Over)?
     }
 
@@ -173,12 +176,8 @@ impl IncomingCall {
 impl Drop for IncomingCall {
     fn drop(&mut self) {
         if !self.answered {
-            driver::post(
-                &self.commands,
-                Command::Decline {
-                    call_id: self.call_id,
-                },
-            );
+            let call_id = self.call_id;
+            let _ = self.commands.send(Command::Decline { call_id });
         }
     }
 }
@@ -188,7 +187,7 @@ impl Drop for IncomingCall {
 pub struct Call {
     pub(crate) key: CallKey,
     pub(crate) call_id: CallId,
-    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) commands: mpsc::UnboundedSender<Command>,
     pub(crate) events: mpsc::UnboundedReceiver<CallEvent>,
 }
 
@@ -241,33 +240,24 @@ impl Call {
     }
 
     /// Hangs up. [`CallEvent::Ended`] follows.
-    pub async fn hang_up(&self) {
+    pub fn hang_up(&self) {
         // The driver is gone only after the call has ended.
-        let _ = self.commands.send(Command::HangUp { key: self.key }).await;
+        let _ = self.commands.send(Command::HangUp { key: self.key });
     }
 
     /// Stops sending a source, or resumes. Nothing is sent while muted, by which SimpleX's peers
     /// tell that a source is off.
-    pub async fn set_muted(&self, line: MediaLine, muted: bool) {
-        let _ = self
-            .commands
-            .send(Command::SetMuted {
-                key: self.key,
-                line,
-                muted,
-            })
-            .await;
+    pub fn set_muted(&self, line: MediaLine, muted: bool) {
+        let key = self.key;
+        let _ = self.commands.send(Command::SetMuted { key, line, muted });
     }
 
     /// Figures of the call now; `None` before it is accepted and after it has ended.
     pub async fn statistics(&self) -> Option<Statistics> {
         let (reply, answer) = oneshot::channel();
+        let key = self.key;
         self.commands
-            .send(Command::Statistics {
-                key: self.key,
-                reply,
-            })
-            .await
+            .send(Command::Statistics { key, reply })
             .ok()?;
         answer.await.ok().flatten()
     }
@@ -283,6 +273,7 @@ impl Stream for Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        driver::post(&self.commands, Command::HangUp { key: self.key });
+        // The driver is gone only after the call has ended.
+        let _ = self.commands.send(Command::HangUp { key: self.key });
     }
 }

@@ -21,7 +21,7 @@ use crate::transport::{
     TransportError, TransportEvent, TransportStatistics,
 };
 
-/// At most one key frame is asked for in this time on each line.
+/// At most one key frame is asked for, and one served, in this time on each line.
 const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What the session has to tell the engine.
@@ -44,10 +44,11 @@ pub(crate) struct Session {
     streams: Option<MediaStreams>,
     pipeline: Option<Pipeline>,
     last_request: [Option<Instant>; MediaLine::ALL.len()],
+    last_served: [Option<Instant>; MediaLine::ALL.len()],
     events: VecDeque<SessionEvent>,
     accepted: Instant,
     connected: Option<Instant>,
-    /// Frames of the line in the last report that the peer lost.
+    /// Why media failed.
     failure: Option<String>,
     muted: Vec<(MediaLine, bool)>,
 }
@@ -71,7 +72,7 @@ impl Session {
         let description = transport.describe(now, open)?;
         let session = Self {
             transport,
-            gatherer: Gatherer::new(now, config.relay_only),
+            gatherer: Gatherer::new(config.relay_only),
             frames: open
                 .frame_key
                 .as_ref()
@@ -79,6 +80,7 @@ impl Session {
             streams: Some(streams),
             pipeline: None,
             last_request: [None; MediaLine::ALL.len()],
+            last_served: [None; MediaLine::ALL.len()],
             events: VecDeque::new(),
             accepted: now,
             connected: None,
@@ -101,7 +103,7 @@ impl Session {
         for server in servers {
             self.gatherer.add_server(now, server);
         }
-        self.gatherer.all_added();
+        self.gatherer.all_added(now);
         self.after(now);
     }
 
@@ -289,11 +291,7 @@ impl Session {
             TransportEvent::Refused(refusal) => self.on_refused(refusal),
             TransportEvent::Frame(frame) => self.on_frame(frame),
             TransportEvent::KeyFrameNeeded(line) => self.request_key_frame(now, line),
-            TransportEvent::KeyFrameRequested(line) => {
-                if let Some(pipeline) = &mut self.pipeline {
-                    pipeline.request_key_frame(line);
-                }
-            }
+            TransportEvent::KeyFrameRequested(line) => self.serve_key_frame(now, line),
             TransportEvent::LossReported(MediaLine::Microphone, lost) => {
                 if let Some(pipeline) = &mut self.pipeline {
                     pipeline.set_loss(lost);
@@ -369,10 +367,17 @@ impl Session {
     }
 
     fn request_key_frame(&mut self, now: Instant, line: MediaLine) {
-        let last = &mut self.last_request[line as usize];
-        if last.is_none_or(|at| now.saturating_duration_since(at) >= KEY_FRAME_INTERVAL) {
-            *last = Some(now);
+        if rate_limit(&mut self.last_request[line as usize], now) {
             self.transport.request_key_frame(now, line);
+        }
+    }
+
+    /// A key frame for the peer, which may ask more often than is good for it.
+    fn serve_key_frame(&mut self, now: Instant, line: MediaLine) {
+        if let Some(pipeline) = &mut self.pipeline
+            && rate_limit(&mut self.last_served[line as usize], now)
+        {
+            pipeline.request_key_frame(line);
         }
     }
 
@@ -409,6 +414,15 @@ impl Session {
         self.transport
             .send_frame(now, line, EncodedFrame { timestamp, payload });
     }
+}
+
+/// Whether a key frame may be asked for or served again, and notes that it is.
+fn rate_limit(last: &mut Option<Instant>, now: Instant) -> bool {
+    let due = last.is_none_or(|at| now.saturating_duration_since(at) >= KEY_FRAME_INTERVAL);
+    if due {
+        *last = Some(now);
+    }
+    due
 }
 
 /// When things happened in a call.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use call_media::{AudioFrame, AudioSink, AudioSource, MediaError, SourceState};
-use call_signal::{MemoryChannel, SignalChannel as _, memory_pair};
+use call_signal::{Incoming, MemoryChannel, SignalChannel as _, memory_pair};
 use sotto::{
     Call, CallError, CallEvent, CallMedia, Config, ConfigError, EndReason, Ended, IncomingCall,
     MediaStreams, MissedReason, Phone, PhoneEvent, PlaceError, SrtpProfile,
@@ -132,7 +132,7 @@ async fn two_phones_talk_and_hang_up() {
         Some("host")
     );
     assert!(statistics.frames.encrypted >= 10);
-    outgoing.hang_up().await;
+    outgoing.hang_up();
     assert_eq!(ended(&mut outgoing).await.reason, EndReason::HungUp);
     let ended = ended(&mut answered).await;
     assert_eq!(ended.reason, EndReason::PeerHungUp);
@@ -154,7 +154,7 @@ async fn the_caller_hears_that_it_rings_and_may_give_up() {
         .unwrap();
     let mut ringing = incoming(&mut callee).await;
     wait_for(&mut outgoing, |event| *event == CallEvent::Ringing).await;
-    outgoing.hang_up().await;
+    outgoing.hang_up();
     assert_eq!(
         patiently(ringing.cancelled()).await,
         MissedReason::Cancelled
@@ -239,7 +239,7 @@ async fn calling_each_other_at_once_makes_one_call_on_the_handles_of_both() {
         event = a.next_event() => panic!("a rang: {event:?}"),
         event = b.next_event() => panic!("b rang: {event:?}"),
     }
-    from_a.hang_up().await;
+    from_a.hang_up();
     assert_eq!(ended(&mut from_b).await.reason, EndReason::PeerHungUp);
 }
 
@@ -279,4 +279,82 @@ async fn relay_only_calls_without_a_relay_are_refused_at_once() {
     let (near, _far) = memory_pair();
     let error = Phone::new(near, Config::default()).unwrap_err();
     assert_eq!(error, ConfigError::NoRelay);
+}
+
+#[tokio::test]
+async fn the_late_answer_to_a_cancelled_call_leaves_the_live_call_alone() {
+    let (mut near, mut far) = phones();
+    let first = near.place(CallMedia::Audio, buzzing()).await.unwrap();
+    let mut cancelled = incoming(&mut far).await;
+    drop(first);
+    patiently(cancelled.cancelled()).await;
+    let mut outgoing = far.place(CallMedia::Audio, buzzing()).await.unwrap();
+    let streams = MediaStreams::default();
+    let mut answered = incoming(&mut near)
+        .await
+        .accept(CallMedia::Audio, streams)
+        .await
+        .unwrap();
+    connected(&mut outgoing).await;
+    connected(&mut answered).await;
+    let late = cancelled
+        .accept(CallMedia::Audio, MediaStreams::default())
+        .await;
+    assert_eq!(late.unwrap_err(), CallError::Over);
+    outgoing.hang_up();
+    assert_eq!(ended(&mut outgoing).await.reason, EndReason::HungUp);
+    assert_eq!(ended(&mut answered).await.reason, EndReason::PeerHungUp);
+}
+
+#[tokio::test]
+async fn dropping_a_call_that_was_replaced_leaves_its_successor_ringing() {
+    let (near, mut far) = phones();
+    let first = near
+        .place(CallMedia::Audio, MediaStreams::default())
+        .await
+        .unwrap();
+    let mut replaced = incoming(&mut far).await;
+    drop(first);
+    let _second = near.place(CallMedia::Audio, buzzing()).await.unwrap();
+    patiently(replaced.cancelled()).await;
+    let mut successor = loop {
+        match patiently(far.next_event()).await {
+            Some(PhoneEvent::Incoming(call)) => break call,
+            Some(PhoneEvent::Missed { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    drop(replaced);
+    let answered = tokio::select! {
+        biased;
+        reason = successor.cancelled() => panic!("cancelled: {reason:?}"),
+        // Goes through the same queue as the drop above, hence after it.
+        busy = far.place(CallMedia::Audio, MediaStreams::default()) => busy,
+    };
+    assert_eq!(answered.unwrap_err(), CallError::Place(PlaceError::Ringing));
+    successor
+        .accept(CallMedia::Audio, MediaStreams::default())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_phone_that_is_closed_in_a_hurry_still_says_goodbye() {
+    let (near, mut far) = memory_pair();
+    let phone = Phone::new(near, config()).unwrap();
+    let call = phone
+        .place(CallMedia::Audio, MediaStreams::default())
+        .await
+        .unwrap();
+    drop(call);
+    patiently(phone.close()).await;
+    let mut names = Vec::new();
+    loop {
+        match patiently(far.receive()).await.unwrap() {
+            Incoming::Message(received) => names.push(received.message.name().to_owned()),
+            Incoming::Closed => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(names, ["x.call.inv", "x.call.end"]);
 }

@@ -1,5 +1,7 @@
 //! Candidates, SDP, server lists and encrypted frames.
 
+use std::net::IpAddr;
+
 use call_core::{
     Candidate, FRAME_OVERHEAD, FrameDecryptor, FrameEncryptor, FrameKind, MAX_CANDIDATE_EXTENSIONS,
     MAX_FINGERPRINTS, MAX_ICE_SERVERS, MAX_MEDIA_SECTIONS, MAX_REMOTE_CANDIDATES, MediaKey,
@@ -52,7 +54,8 @@ pub fn candidate_line(data: &[u8]) {
     }
 }
 
-/// An SDP. The reader keeps its limits, and what a filter wrote does not change in it again.
+/// An SDP. The reader keeps its limits, no address but a relay's leaves, and a peer's candidates
+/// that were taken once are taken the same way again.
 pub fn sdp(data: &[u8]) {
     let Ok(sdp) = str::from_utf8(data) else {
         return;
@@ -62,15 +65,28 @@ pub fn sdp(data: &[u8]) {
         assert!((1..=MAX_FINGERPRINTS).contains(&summary.fingerprints().len()));
     }
     let ours = filter_sdp(sdp);
-    assert_eq!(
-        filter_sdp(&ours),
-        ours,
-        "an address came to light in the second filtering"
-    );
+    for line in ours
+        .split(['\r', '\n'])
+        .filter(|line| !may_hold_addresses(line))
+    {
+        let address = line
+            .split(|c: char| !c.is_ascii_alphanumeric() && !":.".contains(c))
+            .find(|word| {
+                word.parse().is_ok_and(|address: IpAddr| {
+                    !address.is_unspecified() && !address.is_loopback()
+                })
+            });
+        assert_eq!(address, None, "an address leaves in {line:?}");
+    }
     let mut remote = RemoteCandidates::new();
     let theirs = remote.filter_sdp(sdp);
     assert!(remote.taken() <= MAX_REMOTE_CANDIDATES);
     assert_eq!(RemoteCandidates::new().filter_sdp(&theirs), theirs);
+}
+
+/// A relay's own address, and the bytes of a certificate's digest, which may look like one.
+fn may_hold_addresses(line: &str) -> bool {
+    line.starts_with("a=candidate:") || line.starts_with("a=fingerprint:")
 }
 
 /// A list of ICE servers. Each that is taken is the same server when it is written and read again,

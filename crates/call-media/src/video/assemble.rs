@@ -86,10 +86,15 @@ pub struct AssemblerStats {
 /// Puts the packets of one RTP stream of VP8 (RFC 7741) back together to frames.
 ///
 /// It reads the payload descriptor, sequence number, timestamp and marker, and never the frame
-/// itself, which may be encrypted. [`insert`](Self::insert) each packet, then
-/// [`poll`](Self::poll) until it answers `None`, and again at
-/// [`poll_timeout`](Self::poll_timeout). Say by [`key_frame_seen`](Self::key_frame_seen) between
-/// two polls when a frame that came out turned out to be a key frame.
+/// itself, which may be encrypted. [`insert`](Self::insert) each packet, padding too, then
+/// [`poll`](Self::poll) until it answers `None`, and again as soon as the time of
+/// [`poll_timeout`](Self::poll_timeout) is there.
+///
+/// Only the caller can tell what a frame is, once it is decrypted: it says so by
+/// [`key_frame_seen`](Self::key_frame_seen) or [`frame_lost`](Self::frame_lost). To leave time for
+/// that, `poll` answers `None` behind each frame that is not
+/// [`continuous`](AssembledFrame::continuous), even if more are there; then the timeout is due at
+/// once.
 #[derive(Debug)]
 pub struct FrameAssembler {
     config: AssemblerConfig,
@@ -107,6 +112,8 @@ pub struct FrameAssembler {
     continuous: bool,
     /// Frames since the beginning or a gap, none of them known to be a key frame.
     undecodable: bool,
+    /// A frame came out of which only the caller knows whether it is a key frame.
+    verdict_due: bool,
     asked_at: Option<Instant>,
     arrived_since_asking: bool,
     stats: AssemblerStats,
@@ -137,6 +144,7 @@ impl FrameAssembler {
             begun: false,
             continuous: false,
             undecodable: false,
+            verdict_due: false,
             asked_at: None,
             arrived_since_asking: true,
             stats: AssemblerStats::default(),
@@ -179,28 +187,29 @@ impl FrameAssembler {
 
     /// The next output, until `None`.
     pub fn poll(&mut self, now: Instant) -> Option<Assembled> {
-        loop {
-            match self.head() {
-                Head::Empty => break,
-                Head::Frame { first, last } => {
-                    return self.take_frame(first, last).map(Assembled::Frame);
-                }
-                Head::Blocked { since, missing } => {
-                    if now.saturating_duration_since(since) < self.config.max_wait {
-                        break;
-                    }
-                    self.skip_gap(missing);
-                }
-            }
+        if std::mem::take(&mut self.verdict_due) {
+            return None;
         }
-        self.poll_key_frame(now)
+        while let Head::Blocked { since, missing } = self.head()
+            && now.saturating_duration_since(since) >= self.config.max_wait
+        {
+            self.skip_gap(missing);
+        }
+        if self.asks_for_key_frame(now) {
+            return Some(Assembled::KeyFrameNeeded);
+        }
+        match self.head() {
+            Head::Frame { first, last } => self.take_frame(first, last).map(Assembled::Frame),
+            _ => None,
+        }
     }
 
     /// When to poll again although nothing has arrived; `None` if only an arrival can help.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.head() {
             Head::Blocked { since, .. } => since.checked_add(self.config.max_wait),
-            _ => None,
+            Head::Frame { last, .. } => self.packets.get(&last).map(|packet| packet.arrived),
+            Head::Empty => None,
         }
     }
 
@@ -208,7 +217,15 @@ impl FrameAssembler {
     pub fn key_frame_seen(&mut self) {
         self.continuous = true;
         self.undecodable = false;
+        self.verdict_due = false;
         self.asked_at = None;
+    }
+
+    /// A frame that came out is of no use, because it did not decrypt or decode: it counts as lost,
+    /// and a key frame is needed.
+    pub fn frame_lost(&mut self) {
+        self.continuous = false;
+        self.undecodable = true;
     }
 
     /// Counts since the beginning.
@@ -340,8 +357,9 @@ impl FrameAssembler {
         self.next_seq = Some(last + 1);
         self.begun = true;
         self.stats.frames += 1;
-        // Undecodable until the caller says that it is a key frame.
+        // Undecodable unless the caller says that it is a key frame.
         self.undecodable |= !self.continuous;
+        self.verdict_due = !self.continuous;
         Some(AssembledFrame {
             rtp_timestamp,
             timestamp: self.clock.time(rtp_timestamp),
@@ -378,16 +396,17 @@ impl FrameAssembler {
         self.undecodable = true;
     }
 
-    fn poll_key_frame(&mut self, now: Instant) -> Option<Assembled> {
+    /// Whether to ask for a key frame now; if so, that is noted.
+    fn asks_for_key_frame(&mut self, now: Instant) -> bool {
         let asked_lately = self
             .asked_at
             .is_some_and(|at| now.saturating_duration_since(at) < self.config.key_frame_interval);
-        if !self.undecodable || asked_lately || !self.arrived_since_asking {
-            return None;
+        let asks = self.undecodable && !asked_lately && self.arrived_since_asking;
+        if asks {
+            self.asked_at = Some(now);
+            self.arrived_since_asking = false;
         }
-        self.asked_at = Some(now);
-        self.arrived_since_asking = false;
-        Some(Assembled::KeyFrameNeeded)
+        asks
     }
 }
 

@@ -236,6 +236,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::link::Loss;
+    use crate::units::Probability;
 
     const A: &str = "192.0.2.1:1000";
     const B: &str = "192.0.2.2:2000";
@@ -290,6 +292,31 @@ mod tests {
         let dues: Vec<_> = (0..2).filter_map(|_| exchange.take_due(late)).collect();
         assert_eq!((dues[0].0, dues[0].1.to), (now + a_to_b, at(B)));
         assert_eq!((dues[1].0, dues[1].1.to), (now + b_to_a, at(A)));
+    }
+
+    #[test]
+    fn each_links_losses_follow_from_its_seed() {
+        const PACKETS: usize = 64;
+        let lossy = LinkConfig {
+            loss: Loss::Independent(Probability::percent(50.0)),
+            ..LinkConfig::PERFECT
+        };
+        let config = ForwarderConfig {
+            a_to_b: lossy,
+            b_to_a: lossy,
+            seed: 5,
+            ..Default::default()
+        };
+        let (mut exchange, a, b) = exchange(config);
+        let now = Instant::now();
+        for (id, from, seed) in [(b, A, 5), (a, B, 6)] {
+            let mut link = Link::new(lossy, seed);
+            for _ in 0..PACKETS {
+                forward(&mut exchange, now, id, from);
+                link.send(now, 0, ());
+                assert_eq!(exchange.take_due(now).is_some(), link.poll(now).is_some());
+            }
+        }
     }
 
     #[test]

@@ -277,7 +277,7 @@ struct Course {
 impl Course {
     async fn end(&mut self, call: &Call) {
         self.over_by.get_or_insert(Instant::now() + FAREWELL);
-        call.hang_up().await;
+        call.hang_up();
     }
 }
 

@@ -97,6 +97,19 @@ impl Recording {
         self.of(side).last()
     }
 
+    /// How long media flowed; less than was planned if the user ended the call.
+    pub(super) fn length(&self) -> Duration {
+        let length_ms = |side| {
+            let last = self.last(side)?;
+            Some(last.unix_ms - last.media_started_unix_ms?)
+        };
+        let longest = Side::BOTH
+            .into_iter()
+            .filter_map(length_ms)
+            .fold(0.0, f64::max);
+        Duration::try_from_secs_f64(longest / 1000.0).unwrap_or_default()
+    }
+
     fn push(&mut self, side: Side, figures: Figures) {
         match side {
             Side::Caller => self.caller.push(figures),
@@ -319,7 +332,7 @@ impl<'a> Watcher<'a> {
             let ended = self.ended.get(index).copied().flatten();
             if let Some(status) = ended.filter(|status| !status.success()) {
                 let last = self.messages.get(index).and_then(VecDeque::back);
-                let last = last.map_or("it said nothing", String::as_str);
+                let last = last.map_or("without a word", String::as_str);
                 let code = status
                     .code()
                     .and_then(Status::from_code)

@@ -14,11 +14,10 @@ use crate::failure::Failure;
 const LEAD: usize = SAMPLE_RATE as usize;
 
 /// Of the whole, this much is enough for the first look.
-const FIRST_LOOK: usize = 10 * SAMPLE_RATE as usize;
+const FIRST_LOOK: usize = 6 * SAMPLE_RATE as usize;
 
-/// For the delay over time: pieces of this length, one a second.
-const WINDOW: usize = 2 * SAMPLE_RATE as usize;
-const STEP: usize = SAMPLE_RATE as usize;
+/// For the delay over time: pieces of this length.
+const PIECE: usize = SAMPLE_RATE as usize;
 
 /// How far the delay of a piece may be from that of the whole.
 const MARGIN: usize = SAMPLE_RATE as usize / 4;
@@ -95,20 +94,18 @@ fn offset(spoken: &[i16], heard: &[i16]) -> Option<i64> {
 
 /// Offsets in milliseconds of pieces of the speech, around that of the whole.
 fn offsets(spoken: &[i16], heard: &[i16], whole: i64) -> Vec<(f64, f64)> {
-    let pieces = (0..spoken.len().saturating_sub(WINDOW / 2)).step_by(STEP);
+    let pieces = (0..spoken.len().saturating_sub(PIECE / 2)).step_by(PIECE);
     pieces
         .filter_map(|start| {
-            let piece = spoken.get(start..(start + WINDOW).min(spoken.len()))?;
-            let from = usize::try_from(start as i64 + whole - MARGIN as i64).ok()?;
-            let around = heard.get(from..(from + piece.len() + 2 * MARGIN).min(heard.len()))?;
-            let delay = measure::delay(piece, around)?;
+            let piece = spoken.get(start..(start + PIECE).min(spoken.len()))?;
+            let from = (start as i64 + whole - MARGIN as i64).max(0);
+            let end = (from as usize + piece.len() + 2 * MARGIN).min(heard.len());
+            let delay = measure::delay(piece, heard.get(from as usize..end)?)?;
             let later = samples(delay.ms);
             let known = delay.correlation >= MIN_CORRELATION && later <= 2 * MARGIN as i64;
-            let offset = later + whole - MARGIN as i64;
-            known.then_some((
-                start as f64 / f64::from(SAMPLE_RATE),
-                offset as f64 * SAMPLE_MS,
-            ))
+            let offset = from + later - start as i64;
+            let middle = (start + piece.len() / 2) as f64 / f64::from(SAMPLE_RATE);
+            known.then_some((middle, offset as f64 * SAMPLE_MS))
         })
         .collect()
 }
@@ -163,8 +160,8 @@ mod tests {
                 .find(|(at, _)| *at == second)
                 .map(|(_, ms)| *ms)
         };
-        assert!((at(1.0).unwrap() - 50.0).abs() < 0.1, "{offsets:?}");
-        assert!((at(5.0).unwrap() - 100.0).abs() < 0.1, "{offsets:?}");
+        assert!((at(1.5).unwrap() - 50.0).abs() < 0.1, "{offsets:?}");
+        assert!((at(5.5).unwrap() - 100.0).abs() < 0.1, "{offsets:?}");
     }
 
     #[test]

@@ -79,10 +79,13 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
         .seconds
         .unwrap_or_else(|| (speech.duration() + TAIL).max(SHORTEST));
     fs::create_dir_all(&args.out).with_context(|| format!("--out {}", args.out.display()))?;
-    let spoken = speech.filling(length.saturating_sub(TAIL));
-    speech::write(&args.out.join(conduct::REFERENCE), &spoken)?;
+    let mut spoken = speech.filling(length.saturating_sub(TAIL));
+    // The files are played in a loop for the sake of short videos; the speech is not to begin anew.
+    speech::write(&args.out.join(conduct::REFERENCE), &spoken, TAIL * 3)?;
     let recording = record(args, length, &mut live)?;
     live.progress("measuring …");
+    let length = recording.length();
+    spoken.truncate(speech::samples_in(length));
     let heard = measure::both(&args.out, &spoken, &recording)?;
     let network = network_in_words(args);
     let summary = Summary::new(&recording, &heard, length, args.loss, network);
@@ -142,8 +145,17 @@ fn network_in_words(args: &DemoArgs) -> String {
     if args.forwarder().is_none() {
         return "this machine, undisturbed".to_owned();
     }
-    let (loss, delay, jitter) = (args.loss, args.delay, args.jitter);
-    format!("{loss} % loss, {delay} ms delay, up to {jitter} ms jitter, each way")
+    let parts = [
+        (args.loss, format!("{} % loss", args.loss)),
+        (args.delay, format!("{} ms delay", args.delay)),
+        (args.jitter, format!("up to {} ms jitter", args.jitter)),
+    ];
+    let parts = parts
+        .into_iter()
+        .filter(|(amount, _)| *amount > 0.0)
+        .map(|(_, text)| text);
+    let parts: Vec<String> = parts.collect();
+    format!("{} each way", parts.join(", "))
 }
 
 /// What each side heard.

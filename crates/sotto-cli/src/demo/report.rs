@@ -44,8 +44,8 @@ pub(super) fn html(
 <div class="grid2">{plots}</div>
 {waves}
 <footer>sotto {version}. Each side's figures are of what it received, and its packets and frames of
-what it sent. Delay from mouth to ear is measured from the two recordings, a piece of two seconds
-each second. Statistics are taken once a second.</footer>
+what it sent. Delay from mouth to ear is measured from the two recordings, second by
+second. Statistics are taken once a second.</footer>
 </html>
 "#
     )

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use call_media::{
-    AUDIO_FRAME_SAMPLES, AudioFrame, AudioSink as _, AudioSource as _, SAMPLE_RATE, SourceState,
-    WavSink, WavSource,
+    AUDIO_FRAME_DURATION, AUDIO_FRAME_SAMPLES, AudioFrame, AudioSink as _, AudioSource as _,
+    SAMPLE_RATE, SourceState, WavSink, WavSource,
 };
 
 use crate::failure::{Failure, Status};
@@ -41,7 +41,7 @@ impl Speech {
 
     /// The speech over and over until `length` is full, or cut there.
     pub(super) fn filling(&self, length: Duration) -> Vec<i16> {
-        let samples = (length.min(LONGEST).as_secs_f64() * f64::from(SAMPLE_RATE)) as usize;
+        let samples = samples_in(length.min(LONGEST));
         self.0
             .iter()
             .copied()
@@ -49,6 +49,11 @@ impl Speech {
             .take(samples.max(AUDIO_FRAME_SAMPLES))
             .collect()
     }
+}
+
+/// Samples that last so long.
+pub(super) fn samples_in(length: Duration) -> usize {
+    (length.as_secs_f64() * f64::from(SAMPLE_RATE)) as usize
 }
 
 /// Reads a sound file as 48 kHz, mono.
@@ -63,8 +68,8 @@ pub(super) fn read(path: &Path) -> Result<Vec<i16>, Failure> {
     Ok(samples)
 }
 
-/// Writes a sound file; the last frame is filled with silence.
-pub(super) fn write(path: &Path, samples: &[i16]) -> Result<(), Failure> {
+/// Writes a sound file with `silence` behind the sound.
+pub(super) fn write(path: &Path, samples: &[i16], silence: Duration) -> Result<(), Failure> {
     let mut sink = WavSink::create(path)?;
     for chunk in samples.chunks(AUDIO_FRAME_SAMPLES) {
         let mut frame = AudioFrame::SILENCE;
@@ -72,6 +77,9 @@ pub(super) fn write(path: &Path, samples: &[i16]) -> Result<(), Failure> {
             *to = *from;
         }
         sink.write(&frame)?;
+    }
+    for _ in 0..silence.as_millis() / AUDIO_FRAME_DURATION.as_millis() {
+        sink.write(&AudioFrame::SILENCE)?;
     }
     Ok(sink.finish()?)
 }

@@ -61,7 +61,7 @@ impl Summary {
                 ..SideSummary::of(&figures)
             }
         });
-        let seconds = length.as_secs_f64();
+        let seconds = tenth(length.as_secs_f64());
         let worst = SideSummary::worst(&caller, &callee);
         Self {
             seconds,
@@ -123,7 +123,10 @@ impl Summary {
         let mut lines: Vec<String> = lines.collect();
         let rule = "─".repeat(name + caller + callee + 4);
         lines.insert(1, rule);
-        lines.push(format!("\n{:.1} s over {}", self.seconds, self.network));
+        lines.push(format!(
+            "\n{:.1} s; network: {}",
+            self.seconds, self.network
+        ));
         if self.worst.pesq_wb.is_none() {
             lines.push("Speech quality was not measured: see `sotto demo --help`.".to_owned());
         }

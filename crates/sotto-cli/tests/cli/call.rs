@@ -148,7 +148,7 @@ fn signalling_that_ends_early_ends_both_sides_with_5() {
 #[test]
 fn signalling_that_ends_mid_call_leaves_the_call_alone() {
     let folder = folder();
-    let mut callee = callee(&folder, &[]);
+    let mut callee = callee(&folder, &["--seconds", "2"]);
     let mut caller = caller(&folder, &["--seconds", "2"]);
     let line = wire(&mut caller, &mut callee);
     caller.wait_for("connected");
