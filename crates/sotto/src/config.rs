@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use call_core::IceServer;
+use call_core::{IceServer, IceServerScheme, IceTransport};
 
 /// How this side makes calls.
 #[derive(Clone, Debug)]
@@ -42,8 +42,19 @@ impl Config {
         if self.relay_only && !self.ice_servers.iter().any(IceServer::is_relay) {
             return Err(ConfigError::NoRelay);
         }
+        if !self.ice_servers.iter().all(is_over_udp) {
+            return Err(ConfigError::NotOverUdp);
+        }
         Ok(())
     }
+}
+
+fn is_over_udp(server: &IceServer) -> bool {
+    let plain = matches!(
+        server.scheme(),
+        IceServerScheme::Stun | IceServerScheme::Turn
+    );
+    plain && server.transport() == IceTransport::Udp
 }
 
 /// A [`Config`] that can't work.
@@ -56,4 +67,7 @@ pub enum ConfigError {
          direct calls, which show your address to the peer"
     )]
     NoRelay,
+    /// A server is to be reached over TCP or TLS.
+    #[error("STUN and TURN servers are reached over UDP alone: use stun:… or turn:… without TLS")]
+    NotOverUdp,
 }

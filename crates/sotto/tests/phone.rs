@@ -358,3 +358,24 @@ async fn a_phone_that_is_closed_in_a_hurry_still_says_goodbye() {
     }
     assert_eq!(names, ["x.call.inv", "x.call.end"]);
 }
+
+#[tokio::test]
+async fn servers_that_would_need_tcp_or_tls_are_refused_and_never_asked_over_udp() {
+    let lines = [
+        "turns:u:p@127.0.0.1",
+        "turn:u:p@127.0.0.1?transport=tcp",
+        "stuns:127.0.0.1",
+    ];
+    for line in lines {
+        let (near, _far) = memory_pair();
+        let config = Config {
+            ice_servers: vec![line.parse().unwrap()],
+            ..config()
+        };
+        assert_eq!(
+            Phone::new(near, config).unwrap_err(),
+            ConfigError::NotOverUdp,
+            "{line}"
+        );
+    }
+}
