@@ -35,5 +35,5 @@ pub use relay_policy::{filter_candidate, filter_sdp};
 pub use remote_candidates::{CandidateRefusal, MAX_REMOTE_CANDIDATES, RemoteCandidates};
 pub use sdp::{
     Fingerprint, HashAlgorithm, MAX_FINGERPRINTS, MAX_MEDIA_SECTIONS, MAX_MID_LEN, MAX_SDP_LEN,
-    MediaSection, SdpError, SdpSummary, SectionKind, SetupRole,
+    MAX_SSRCS, MediaSection, SdpError, SdpSummary, SectionKind, SetupRole,
 };

@@ -13,7 +13,7 @@ use crate::sdp_lines::lines;
 
 /// Most candidates taken from a peer between two ICE restarts. Devices have some ten; each one
 /// taken makes the agent send packets to an address of the peer's choosing.
-pub const MAX_REMOTE_CANDIDATES: usize = 64;
+pub const MAX_REMOTE_CANDIDATES: usize = 24;
 
 /// Longest ICE user name fragment (RFC 8839 §5.4).
 const MAX_UFRAG_LEN: usize = 256;
@@ -55,18 +55,22 @@ impl RemoteCandidates {
 
     /// Drops the `a=candidate` lines of the peer's SDP that [`RemoteCandidates::take`] refuses and
     /// writes the others in canonical form; for agents that read candidates out of it. All else is
-    /// left byte for byte.
+    /// left byte for byte. White space around the value, which agents trim, does not hide one.
     pub fn filter_sdp(&mut self, sdp: &str) -> String {
         let mut filtered = String::with_capacity(sdp.len());
         for (line, end) in lines(sdp) {
-            match line.strip_prefix("a=candidate:") {
-                None => filtered.push_str(line),
-                Some(value) => {
+            match candidate_value(line) {
+                CandidateLine::No => filtered.push_str(line),
+                CandidateLine::Yes(value) => {
                     let Some(candidate) = self.take_value(value) else {
                         continue;
                     };
                     filtered.push_str("a=");
                     filtered.push_str(&candidate);
+                }
+                CandidateLine::Bare => {
+                    self.refused += 1;
+                    continue;
                 }
             }
             filtered.push_str(end);
@@ -126,6 +130,29 @@ impl RemoteCandidates {
             candidate: parsed.to_string(),
             ..candidate.clone()
         })
+    }
+}
+
+/// What a line of an SDP has to do with candidates.
+enum CandidateLine<'a> {
+    No,
+    /// The value of `a=candidate:`.
+    Yes(&'a str),
+    /// A candidate without `a=`. Behind a lone carriage return some agents take it for the value
+    /// of the line before.
+    Bare,
+}
+
+fn candidate_value(line: &str) -> CandidateLine<'_> {
+    const NAME: &str = "candidate:";
+    let line = line.trim();
+    if line.starts_with(NAME) {
+        return CandidateLine::Bare;
+    }
+    let value = line.strip_prefix("a=").map(str::trim_start);
+    match value.and_then(|value| value.strip_prefix(NAME)) {
+        Some(value) => CandidateLine::Yes(value),
+        None => CandidateLine::No,
     }
 }
 

@@ -3,6 +3,10 @@
 //! A small reader, not a parser: it looks at the lines that matter here (RFC 8866, RFC 8122,
 //! RFC 8839, RFC 9143) and passes over all others, so that it takes the SDP of any browser, of
 //! either generation of SimpleX: one, two or four media sections.
+//!
+//! What it reads must be what the WebRTC stack reads, or something could hide from it. Stacks trim
+//! white space around values and differ in where a lone carriage return ends a line; so an SDP in
+//! which that matters is refused.
 
 use std::fmt;
 
@@ -19,6 +23,9 @@ pub const MAX_MID_LEN: usize = 64;
 
 /// Most different DTLS fingerprints.
 pub const MAX_FINGERPRINTS: usize = 8;
+
+/// Most RTP streams that one media section declares. Browsers have one or two.
+pub const MAX_SSRCS: usize = 16;
 
 /// Protocols of media that DTLS-SRTP protects, with feedback (RFC 5764 §8, RFC 7850 §3.1).
 const PROTOCOLS: [&str; 2] = ["UDP/TLS/RTP/SAVPF", "TCP/DTLS/RTP/SAVPF"];
@@ -42,12 +49,16 @@ impl SdpSummary {
         if sdp.len() > MAX_SDP_LEN {
             return Err(SdpError::TooLong(sdp.len()));
         }
-        let mut lines = lines(sdp).map(|(line, _)| line);
-        if lines.next() != Some("v=0") {
+        let mut lines = lines(sdp);
+        if lines.next().map(|(line, _)| line) != Some("v=0") {
             return Err(SdpError::NotSdp);
         }
         let mut summary = Self::default();
-        for line in lines {
+        for (line, end) in lines {
+            if end == "\r" || is_ambiguous(line) {
+                return Err(SdpError::AmbiguousLine);
+            }
+            let line = line.trim_end();
             if let Some(value) = line.strip_prefix("m=") {
                 summary.add_media(value)?;
             } else if let Some(attribute) = line.strip_prefix("a=") {
@@ -56,6 +67,11 @@ impl SdpSummary {
         }
         if summary.media.is_empty() {
             return Err(SdpError::NoMedia);
+        }
+        let talks =
+            |section: &MediaSection| section.kind == SectionKind::Audio && !section.rejected;
+        if !summary.media.iter().any(talks) {
+            return Err(SdpError::NoAudio);
         }
         if summary.fingerprints.is_empty() {
             return Err(SdpError::NoFingerprint);
@@ -98,11 +114,12 @@ impl SdpSummary {
             return Err(SdpError::InsecureProtocol);
         }
         let port: u16 = port.parse().map_err(|_| SdpError::InvalidMediaLine)?;
-        let kind = SectionKind::of(kind);
+        let kind = SectionKind::of(kind).ok_or(SdpError::UnknownMedia)?;
         self.media.push(MediaSection {
             kind,
             mid: None,
             rejected: port == 0,
+            ssrcs: Vec::new(),
         });
         Ok(())
     }
@@ -115,6 +132,13 @@ impl SdpSummary {
                 let role = SetupRole::parse(value).ok_or(SdpError::InvalidSetup)?;
                 self.setup.get_or_insert(role);
             }
+            Some(("ssrc", value)) => self.add_ssrc(value.split(' ').next())?,
+            Some(("ssrc-group", value)) => {
+                for ssrc in value.split(' ').skip(1) {
+                    self.add_ssrc(Some(ssrc))?;
+                }
+            }
+            Some(("rid" | "simulcast", _)) => return Err(SdpError::Simulcast),
             Some(("ice-ufrag", value)) => self.has_ice_ufrag |= !value.is_empty(),
             None if attribute == "bundle-only" => {
                 // Port 0 then means that the section rides on another one (RFC 9143 §6).
@@ -139,6 +163,22 @@ impl SdpSummary {
         Ok(())
     }
 
+    fn add_ssrc(&mut self, text: Option<&str>) -> Result<(), SdpError> {
+        let ssrc = text
+            .filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
+            .and_then(|text| text.parse().ok())
+            .ok_or(SdpError::InvalidSsrc)?;
+        let section = self.media.last_mut().ok_or(SdpError::InvalidSsrc)?;
+        if section.ssrcs.contains(&ssrc) {
+            return Ok(());
+        }
+        if section.ssrcs.len() == MAX_SSRCS {
+            return Err(SdpError::TooManySsrcs);
+        }
+        section.ssrcs.push(ssrc);
+        Ok(())
+    }
+
     fn add_mid(&mut self, mid: &str) -> Result<(), SdpError> {
         let valid = !mid.is_empty()
             && mid.len() <= MAX_MID_LEN
@@ -155,6 +195,21 @@ impl SdpSummary {
     }
 }
 
+/// White space where the reader and a WebRTC stack might see two different lines.
+fn is_ambiguous(line: &str) -> bool {
+    let Some((kind, value)) = line.split_once('=') else {
+        return false;
+    };
+    match kind {
+        "m" => {
+            value.starts_with(char::is_whitespace)
+                || value.contains(|c: char| c != ' ' && c.is_whitespace())
+        }
+        "a" => value.starts_with(char::is_whitespace),
+        _ => false,
+    }
+}
+
 /// One m-line and what belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -165,9 +220,12 @@ pub struct MediaSection {
     pub mid: Option<String>,
     /// Port 0, and not bundled with another section: refused or stopped by the peer.
     pub rejected: bool,
+    /// RTP streams that the peer sends in this section (RFC 5576), retransmissions too, each once;
+    /// at most [`MAX_SSRCS`]. Empty where it does not say.
+    pub ssrcs: Vec<u32>,
 }
 
-/// Kind of a media section.
+/// Kind of a media section. There are no others in calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SectionKind {
@@ -175,16 +233,14 @@ pub enum SectionKind {
     Audio,
     /// `video`
     Video,
-    /// Any other, not used in calls.
-    Other,
 }
 
 impl SectionKind {
-    fn of(text: &str) -> Self {
+    fn of(text: &str) -> Option<Self> {
         match text {
-            "audio" => Self::Audio,
-            "video" => Self::Video,
-            _ => Self::Other,
+            "audio" => Some(Self::Audio),
+            "video" => Some(Self::Video),
+            _ => None,
         }
     }
 }
@@ -304,9 +360,28 @@ pub enum SdpError {
     /// It does not begin with `v=0`.
     #[error("the peer's session description is not SDP")]
     NotSdp,
+    /// A line that readers could understand in two ways: white space before its value, or a
+    /// carriage return alone as its end.
+    #[error("the peer's session description has a line with misplaced white space")]
+    AmbiguousLine,
     /// No m-line.
     #[error("the peer's session description has no media")]
     NoMedia,
+    /// No m-line for audio, or none that is in use: not a call.
+    #[error("the peer's session description has no audio")]
+    NoAudio,
+    /// An m-line that is neither audio nor video, such as a data channel.
+    #[error("the peer's session description has media other than audio and video")]
+    UnknownMedia,
+    /// Simulcast (RFC 8853), which no call uses.
+    #[error("the peer's session description has simulcast")]
+    Simulcast,
+    /// An `a=ssrc` or `a=ssrc-group` that has no number, or is outside of a section.
+    #[error("the peer's session description has an invalid SSRC")]
+    InvalidSsrc,
+    /// More than [`MAX_SSRCS`] RTP streams in one section.
+    #[error("the peer's session description has more than {MAX_SSRCS} SSRCs in a section")]
+    TooManySsrcs,
     /// More than [`MAX_MEDIA_SECTIONS`] m-lines.
     #[error("the peer's session description has more than {MAX_MEDIA_SECTIONS} media")]
     TooManySections,

@@ -209,6 +209,11 @@ impl Engine {
         self.session.as_mut().map(|session| figures(session, now))
     }
 
+    #[cfg(any(test, feature = "harness"))]
+    pub(crate) fn live_session(&mut self) -> Option<&mut Session> {
+        self.session.as_mut()
+    }
+
     /// Carries out what the machine and the session say until both are quiet.
     fn run(&mut self, now: Instant) {
         loop {

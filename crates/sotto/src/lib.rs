@@ -4,7 +4,10 @@ mod config;
 mod driver;
 mod engine;
 mod gather;
-mod media;
+#[cfg(any(test, feature = "harness"))]
+#[doc(hidden)]
+pub mod harness;
+pub mod media;
 mod network;
 mod phone;
 mod session;
@@ -20,7 +23,9 @@ pub use config::{Config, ConfigError};
 pub use media::MediaStreams;
 pub use phone::{Call, CallError, CallEvent, Ended, IncomingCall, Phone, PhoneEvent};
 pub use statistics::{AudioStatistics, FrameStatistics, Statistics};
-pub use transport::{LineStatistics, MediaLine, SrtpProfile, TransportStatistics};
+pub use transport::{
+    DroppedDatagrams, LineStatistics, MediaLine, SrtpProfile, TransportStatistics,
+};
 
 #[cfg(test)]
 mod tests;

@@ -1,15 +1,21 @@
 //! Sources and sinks of a call, in step with the clock, between codecs and frames.
+//!
+//! Sound is 48 kHz, mono, 16 bits, in frames of 20 ms; video is VP8 as its encoder made it. Files
+//! can be both source and sink: WAV for sound, IVF for video. An application brings its own devices
+//! by implementing [`AudioSource`], [`AudioSink`], [`VideoSource`] and [`VideoSink`].
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use call_core::FrameKind;
 use call_media::jitter::JitterConfig;
-use call_media::video::{VideoFrame, VideoSink, VideoSource, is_vp8_key_frame};
-use call_media::{
-    AUDIO_FRAME_DURATION, AUDIO_FRAME_SAMPLES, AudioFrame, AudioReceiver, AudioReceiverStats,
-    AudioSink, AudioSource, CodecError, MediaError, OpusConfig, OpusEncoder, SourceState,
+use call_media::video::is_vp8_key_frame;
+pub use call_media::video::{IvfReader, IvfWriter, VideoFrame, VideoSink, VideoSource};
+pub use call_media::{
+    AUDIO_FRAME_DURATION, AUDIO_FRAME_SAMPLES, AudioFrame, AudioSink, AudioSource, CodecError,
+    FileError, FileFault, Level, MediaError, SAMPLE_RATE, SourceState, WavSink, WavSource,
 };
+use call_media::{AudioReceiver, AudioReceiverStats, OpusConfig, OpusEncoder};
 
 use crate::transport::MediaLine;
 

@@ -228,6 +228,19 @@ impl Session {
         }
     }
 
+    /// Frames that arrive are decrypted and dropped from now on.
+    #[cfg(any(test, feature = "harness"))]
+    pub(crate) fn remove_pipeline(&mut self) {
+        self.pipeline = None;
+    }
+
+    /// Encrypts and sends a frame that did not come from the pipeline.
+    #[cfg(any(test, feature = "harness"))]
+    pub(crate) fn send_encoded(&mut self, now: Instant, frame: OutgoingFrame) {
+        self.send(now, frame);
+        self.after(now);
+    }
+
     /// Moves on what the last input set off.
     fn after(&mut self, now: Instant) {
         loop {
@@ -328,9 +341,6 @@ impl Session {
     }
 
     fn on_frame(&mut self, frame: ReceivedFrame) {
-        let Some(pipeline) = &mut self.pipeline else {
-            return;
-        };
         let ReceivedFrame {
             line,
             sequence,
@@ -350,6 +360,9 @@ impl Session {
                 Ok(data) => Bytes::from(data),
                 Err(_) => return,
             },
+        };
+        let Some(pipeline) = &mut self.pipeline else {
+            return;
         };
         match line {
             MediaLine::Microphone => pipeline.receive_audio(arrived, sequence, timestamp, data),

@@ -59,8 +59,8 @@ const LOST: u8 = 8;
 /// packet that is not the next in order also: step of the sequence number, step of the timestamp
 /// in ms, duration in steps of 2.5 ms.
 ///
-/// What is played is a packet that went in or so many samples as fit an output, and no packet has
-/// two fates.
+/// What is played is a packet that went in or so many samples as fit an output, and each packet has
+/// one fate, but for one that may still be set aside.
 pub fn jitter_buffer(data: &[u8]) {
     let (mut now, mut seq, mut timestamp) = (Instant::now(), 0_u16, 0_u32);
     let mut buffer = JitterBuffer::new(JitterConfig::default());
@@ -105,7 +105,10 @@ pub fn jitter_buffer(data: &[u8]) {
             + stats.duplicate
             + stats.late
             + stats.refused;
-        assert!(fates <= received, "{received} packets with {fates} fates");
+        assert!(
+            fates == received || fates + 1 == received,
+            "{received} packets with {fates} fates"
+        );
         assert!(stats.delay_ms.is_finite() && stats.jitter_ms.is_finite());
         assert!(stats.target_delay_ms <= 500.0);
     }

@@ -44,8 +44,12 @@ fn no_bytes_and_short_bytes_pass_every_check() {
 }
 
 fn files_in(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
-    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    let paths = fs::read_dir(folder).and_then(|entries| {
+        entries
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect()
+    });
+    let mut files: Vec<_> = paths.unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     files.sort();
     files
 }

@@ -45,8 +45,8 @@ impl Placed {
 /// What [`Stream::place`] makes of a packet.
 #[derive(Debug)]
 pub(super) enum Placement {
-    /// It belongs to the stream.
-    InStream(Placed),
+    /// It belongs to the stream. `true`: one that was set aside before it waited in vain.
+    InStream(Placed, bool),
     /// It does not fit, and waits for one that goes with it. `true`: an older one waited in vain.
     SetAside(bool),
     /// It and the one set aside, with its arrival in µs, begin a new stream.
@@ -72,11 +72,11 @@ impl Stream {
         let Some((seq, timestamp)) = self.unwrap(&packet, arrival_us, base_us) else {
             return self.suspect(arrival_us, packet);
         };
-        self.suspect = None;
+        let in_vain = self.suspect.take().is_some();
         if self.highest.is_none_or(|(highest, _)| seq > highest) {
             self.highest = Some((seq, timestamp));
         }
-        Placement::InStream(placed(packet, seq, timestamp))
+        Placement::InStream(placed(packet, seq, timestamp), in_vain)
     }
 
     /// The highest sequence number so far.

@@ -16,11 +16,11 @@ fn wan() -> Access {
 
 #[test]
 fn a_call_connects_and_carries_speech_both_ways() {
-    let mut pair = Pair::new(wan());
+    let mut pair = Pair::on(wan());
     pair.connect(CallMedia::Audio);
     pair.run_for(Duration::from_secs(2));
     for side in &mut pair.sides {
-        let samples = side.heard.samples();
+        let samples = side.ends.heard.samples();
         let loud = samples.iter().filter(|s| s.unsigned_abs() > 1_000).count();
         assert!(
             loud > samples.len() / 4,
@@ -45,7 +45,7 @@ fn a_call_connects_and_carries_speech_both_ways() {
 
 #[test]
 fn a_call_is_set_up_within_a_few_round_trips() {
-    let mut pair = Pair::new(wan());
+    let mut pair = Pair::on(wan());
     pair.place(CALLER, CallMedia::Audio);
     pair.run_until(|pair| pair.sides[CALLEE].has(|e| matches!(e, Event::Incoming { .. })));
     let accepted = pair.now();
@@ -63,14 +63,14 @@ fn video_survives_loss_by_retransmission_and_key_frames() {
         loss: Loss::Independent(Probability::percent(5.0)),
         ..LinkConfig::with_delay(Duration::from_millis(10))
     };
-    let mut pair = Pair::new(Access {
+    let mut pair = Pair::on(Access {
         up: lossy,
         ..Access::default()
     });
     pair.connect(CallMedia::Video);
     pair.run_for(Duration::from_secs(10));
     for side in &pair.sides {
-        let frames = side.seen.frames();
+        let frames = side.ends.seen.frames();
         assert!(
             frames.len() > 270,
             "{} of 300 frames were shown",
@@ -90,7 +90,7 @@ fn video_survives_loss_by_retransmission_and_key_frames() {
 
 #[test]
 fn a_muted_source_sends_nothing_and_comes_back() {
-    let mut pair = Pair::new(wan());
+    let mut pair = Pair::on(wan());
     pair.connect(CallMedia::Audio);
     pair.run_for(Duration::from_secs(1));
     pair.sides[CALLER]
@@ -103,9 +103,9 @@ fn a_muted_source_sends_nothing_and_comes_back() {
     pair.sides[CALLER]
         .engine
         .set_muted(MediaLine::Microphone, false);
-    let heard = pair.sides[CALLEE].heard.samples().len();
+    let heard = pair.sides[CALLEE].ends.heard.samples().len();
     pair.run_for(Duration::from_secs(2));
-    let samples = pair.sides[CALLEE].heard.samples();
+    let samples = pair.sides[CALLEE].ends.heard.samples();
     let loud = samples[heard..]
         .iter()
         .filter(|s| s.unsigned_abs() > 1_000)
@@ -126,7 +126,7 @@ fn sent_packets(pair: &mut Pair, side: usize) -> u64 {
 
 #[test]
 fn both_calling_at_once_makes_one_call() {
-    let mut pair = Pair::new(wan());
+    let mut pair = Pair::on(wan());
     pair.place(CALLER, CallMedia::Audio);
     pair.place(CALLEE, CallMedia::Audio);
     pair.run_until(|pair| pair.sides.iter().all(Side::is_connected));
@@ -153,14 +153,14 @@ fn a_peer_without_aes_256_gcm_is_refused_within_15_s() {
         let reason = pair.sides[strong].ended();
         assert_eq!(reason, Some(EndReason::Refused(Refusal::NoAes256Gcm)));
         assert!(!pair.sides[strong].is_connected());
-        assert!(pair.sides[strong].heard.samples().is_empty());
+        assert!(pair.sides[strong].ends.heard.samples().is_empty());
     }
 }
 
 #[test]
 fn a_certificate_that_is_not_the_one_in_the_description_is_refused() {
     for victim in [CALLER, CALLEE] {
-        let mut pair = Pair::new(wan());
+        let mut pair = Pair::on(wan());
         pair.tamper = Some(if victim == CALLER {
             swap_offer
         } else {
@@ -201,7 +201,7 @@ fn swap_fingerprint(sdp: &mut String) {
 
 #[test]
 fn a_description_that_is_no_sdp_ends_the_call() {
-    let mut pair = Pair::new(wan());
+    let mut pair = Pair::on(wan());
     pair.tamper = Some(|message| {
         if let CallEvent::Offer(offer) = &mut message.event {
             offer.session.description.sdp = "hello".into();
@@ -220,7 +220,7 @@ fn a_description_that_is_no_sdp_ends_the_call() {
 
 #[test]
 fn a_peer_that_vanishes_ends_the_call() {
-    let mut pair = Pair::new(wan());
+    let mut pair = Pair::on(wan());
     pair.connect(CallMedia::Audio);
     pair.vanish(CALLEE);
     pair.run_until(|pair| pair.sides[CALLER].ended().is_some());
@@ -229,12 +229,12 @@ fn a_peer_that_vanishes_ends_the_call() {
 
 #[test]
 fn a_short_outage_interrupts_the_call_and_it_goes_on() {
-    let mut pair = Pair::new(wan());
+    let mut pair = Pair::on(wan());
     pair.connect(CallMedia::Audio);
     let now = pair.now();
     let outage = Duration::from_secs(12);
-    let host = pair.sides[CALLEE].host;
-    pair.network
+    let host = pair.sides[CALLEE].ends.host;
+    pair.wire
         .schedule_cut(now, host, now, now + outage)
         .unwrap();
     pair.run_for(outage + Duration::from_secs(5));
@@ -255,7 +255,7 @@ fn a_short_outage_interrupts_the_call_and_it_goes_on() {
 
 #[test]
 fn frames_with_a_flipped_bit_are_dropped_and_the_call_goes_on() {
-    let mut pair = Pair::new(wan());
+    let mut pair = Pair::on(wan());
     pair.tamper = Some(|message| {
         // Another key on one side: its frames never open on the other.
         if let CallEvent::Offer(offer) = &mut message.event {
@@ -269,14 +269,14 @@ fn frames_with_a_flipped_bit_are_dropped_and_the_call_goes_on() {
         let statistics = side.engine.statistics(now).unwrap();
         assert!(statistics.frames.refused > 50, "{:?}", statistics.frames);
         assert_eq!(statistics.frames.decrypted, 0);
-        assert!(side.heard.samples().iter().all(|sample| *sample == 0));
+        assert!(side.ends.heard.samples().iter().all(|sample| *sample == 0));
         assert_eq!(side.ended(), None);
     }
 }
 
 #[test]
 fn a_flood_of_candidates_does_not_stop_the_call() {
-    let mut pair = Pair::new(wan());
+    let mut pair = Pair::on(wan());
     pair.tamper = Some(|message| {
         if let CallEvent::Answer(answer) = &mut message.event {
             let real = std::mem::take(&mut answer.session.candidates);

@@ -1,58 +1,55 @@
-//! Two engines, a network between them and a clock of their own.
+//! Two engines on an emulated network, with sources and sinks to check.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use call_core::Event;
+use bytes::Bytes;
+use call_core::{EndReason, Event};
 use call_media::video::{VideoFrame, VideoSink, VideoSource};
 use call_media::{AudioFrame, AudioSink, AudioSource, MediaError, SourceState};
-use call_signal::{CallMedia, CallMessage};
-use netem::{Access, Clock, HostId, Network, Place};
-use rand::SeedableRng as _;
-use rand::rngs::StdRng;
+use call_signal::CallMedia;
+use netem::{Access, HostId, Network, Place};
 
-use crate::config::Config;
-use crate::engine::{Action, Engine};
+use crate::harness::{self, Arrival, Wire};
+pub(super) use crate::harness::{CALLEE, CALLER};
 use crate::media::MediaStreams;
-use crate::statistics::Statistics;
 use crate::transport::RtcConfig;
 
 /// Delay of the signal channel, one way.
 const SIGNAL_DELAY: Duration = Duration::from_millis(50);
 
-/// One side of the call.
-pub(super) struct Side {
-    pub(super) engine: Engine,
+pub(super) type Pair = harness::Pair<Network, Ends>;
+pub(super) type Side = harness::Side<Ends>;
+
+/// What is at the ends of one side's engine.
+pub(super) struct Ends {
     pub(super) host: HostId,
-    address: SocketAddr,
-    /// The process is dead.
-    gone: bool,
-    pub(super) events: Vec<Event>,
     pub(super) heard: Recording,
     pub(super) seen: Seen,
-    pub(super) final_statistics: Option<Statistics>,
-    open: bool,
-    inbox: VecDeque<(Instant, CallMessage, bool)>,
 }
 
-/// Two sides and what is between them.
-pub(super) struct Pair {
-    pub(super) clock: Clock,
-    pub(super) network: Network,
-    pub(super) sides: [Side; 2],
-    /// What an attacker inside the signal channel does to messages.
-    pub(super) tamper: Option<fn(&mut CallMessage)>,
-}
+impl Wire for Network {
+    fn send(&mut self, now: Instant, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
+        self.send(now, from, to, bytes.to_vec()).unwrap();
+    }
 
-/// Index of the side that calls in most tests.
-pub(super) const CALLER: usize = 0;
-/// Index of the other side.
-pub(super) const CALLEE: usize = 1;
+    fn poll(&mut self, now: Instant) -> Option<Arrival> {
+        let delivery = self.poll(now)?;
+        Some(Arrival {
+            from: delivery.from,
+            to: delivery.to,
+            bytes: delivery.payload.into(),
+        })
+    }
+
+    fn next_arrival(&self) -> Option<Instant> {
+        self.next_event()
+    }
+}
 
 impl Pair {
-    pub(super) fn new(access: Access) -> Self {
+    pub(super) fn on(access: Access) -> Self {
         Self::with([RtcConfig::new(false); 2], access)
     }
 
@@ -63,66 +60,31 @@ impl Pair {
             let host = network
                 .add_host(Place::Internet, &[address.ip()], access)
                 .unwrap();
-            let seed = index as u64 * 2;
-            Side {
-                engine: Engine::new(
-                    Config::direct(),
-                    transports[index],
-                    StdRng::seed_from_u64(seed),
-                    StdRng::seed_from_u64(seed + 1),
-                ),
+            let ends = Ends {
                 host,
-                address,
-                gone: false,
-                events: Vec::new(),
                 heard: Recording::default(),
                 seen: Seen::default(),
-                final_statistics: None,
-                open: false,
-                inbox: VecDeque::new(),
-            }
+            };
+            Side::new(index, transports[index], address, ends)
         };
         let sides = [side(CALLER, 4000), side(CALLEE, 5000)];
-        Self {
-            clock: Clock::new(),
-            network,
-            sides,
-            tamper: None,
-        }
-    }
-
-    pub(super) fn now(&self) -> Instant {
-        self.clock.now()
+        Self::new(network, SIGNAL_DELAY, sides)
     }
 
     pub(super) fn place(&mut self, by: usize, media: CallMedia) {
-        let (now, streams) = (self.now(), self.sides[by].streams());
-        self.sides[by].engine.place(now, media, streams).unwrap();
-        self.settle();
+        let streams = self.sides[by].ends.streams();
+        self.place_with(by, media, streams);
     }
 
     /// Accepts the ringing call on the callee's side.
     pub(super) fn accept(&mut self, by: usize, media: CallMedia) {
-        let call_id = self.sides[by]
-            .events
-            .iter()
-            .rev()
-            .find_map(|event| match event {
-                Event::Incoming { call_id, .. } => Some(*call_id),
-                _ => None,
-            })
-            .expect("no call rings");
-        let (now, streams) = (self.now(), self.sides[by].streams());
-        self.sides[by]
-            .engine
-            .accept(now, call_id, media, streams)
-            .unwrap();
-        self.settle();
+        let streams = self.sides[by].ends.streams();
+        self.accept_with(by, media, streams);
     }
 
     pub(super) fn hang_up(&mut self, by: usize) {
         let now = self.now();
-        let call_id = self.sides[by].current_call().expect("no call");
+        let call_id = self.sides[by].engine.current_call().expect("no call");
         self.sides[by].engine.hang_up(now, call_id);
         self.settle();
     }
@@ -138,156 +100,19 @@ impl Pair {
     /// One side's process dies without a word.
     pub(super) fn vanish(&mut self, side: usize) {
         self.sides[side].gone = true;
-        self.sides[side].open = false;
-    }
-
-    pub(super) fn run_for(&mut self, duration: Duration) {
-        let end = self.now() + duration;
-        while self.step(end) {}
-        self.clock.advance_to(end);
-    }
-
-    /// Runs until `done`, for at most four minutes of virtual time.
-    pub(super) fn run_until(&mut self, done: impl Fn(&Self) -> bool) {
-        let end = self.now() + Duration::from_secs(240);
-        while !done(self) {
-            assert!(
-                self.step(end),
-                "it never happened; events: {:?}",
-                self.events()
-            );
-        }
-    }
-
-    pub(super) fn events(&self) -> [&[Event]; 2] {
-        [&self.sides[0].events, &self.sides[1].events]
-    }
-
-    /// Goes to the next thing that happens before `end`; false if there is none.
-    fn step(&mut self, end: Instant) -> bool {
-        let next = self
-            .sides
-            .iter_mut()
-            .filter_map(Side::next)
-            .chain(self.network.next_event());
-        let Some(next) = next.min().filter(|at| *at <= end) else {
-            return false;
-        };
-        self.clock.advance_to(next.max(self.now()));
-        let now = self.now();
-        while let Some(delivery) = self.network.poll(now) {
-            let side = self
-                .sides
-                .iter_mut()
-                .find(|side| side.address == delivery.to);
-            if let Some(side) = side.filter(|side| side.open) {
-                side.engine
-                    .handle_datagram(now, delivery.to, delivery.from, &delivery.payload);
-            }
-        }
-        for index in [CALLER, CALLEE] {
-            if self.sides[index].gone {
-                continue;
-            }
-            while let Some((_, message, receipt)) =
-                self.sides[index].inbox.pop_front_if(|(at, ..)| *at <= now)
-            {
-                self.sides[index]
-                    .engine
-                    .handle_message(now, message, SIGNAL_DELAY);
-                if receipt {
-                    self.sides[1 - index].engine.handle_delivered(now);
-                }
-            }
-            if self.sides[index]
-                .engine
-                .poll_timeout()
-                .is_some_and(|at| at <= now)
-            {
-                self.sides[index].engine.handle_timeout(now);
-            }
-        }
-        self.settle();
-        true
-    }
-
-    /// Carries out what the engines ask for.
-    fn settle(&mut self) {
-        let now = self.now();
-        for index in [CALLER, CALLEE] {
-            loop {
-                while let Some(datagram) = self.sides[index].engine.poll_datagram() {
-                    let bytes = datagram.bytes.to_vec();
-                    self.network
-                        .send(now, datagram.local, datagram.peer, bytes)
-                        .unwrap();
-                }
-                let Some(action) = self.sides[index].engine.poll_action() else {
-                    break;
-                };
-                self.on_action(now, index, action);
-            }
-        }
-    }
-
-    fn on_action(&mut self, now: Instant, index: usize, action: Action) {
-        let side = &mut self.sides[index];
-        match action {
-            Action::Send {
-                mut message,
-                receipt,
-            } => {
-                if let Some(tamper) = self.tamper {
-                    tamper(&mut message);
-                }
-                let arrival = now + SIGNAL_DELAY;
-                self.sides[1 - index]
-                    .inbox
-                    .push_back((arrival, message, receipt));
-            }
-            Action::OpenNetwork { .. } => {
-                side.open = true;
-                side.engine.handle_network(now, &[side.address], &[]);
-            }
-            Action::CloseNetwork => side.open = false,
-            Action::Event(event) => side.events.push(event),
-            Action::Final { statistics, .. } => side.final_statistics = Some(*statistics),
-        }
     }
 }
 
 impl Side {
-    /// When something is due on this side.
-    fn next(&mut self) -> Option<Instant> {
-        if self.gone {
-            return None;
-        }
-        let signal = self.inbox.front().map(|(at, ..)| *at);
-        [self.engine.poll_timeout(), signal]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    pub(super) fn has(&self, what: impl Fn(&Event) -> bool) -> bool {
-        self.events.iter().any(what)
-    }
-
-    pub(super) fn is_connected(&self) -> bool {
-        self.has(|event| matches!(event, Event::Connected { .. }))
-    }
-
-    pub(super) fn ended(&self) -> Option<call_core::EndReason> {
+    pub(super) fn ended(&self) -> Option<EndReason> {
         self.events.iter().find_map(|event| match event {
             Event::Ended { reason, .. } => Some(*reason),
             _ => None,
         })
     }
+}
 
-    fn current_call(&self) -> Option<call_signal::CallId> {
-        self.engine.current_call()
-    }
-
+impl Ends {
     /// Streams of a new call: a tone in, recordings out.
     fn streams(&mut self) -> MediaStreams {
         self.heard = Recording::default();

@@ -1,6 +1,8 @@
 //! The media transport behind a narrow trait: ICE, DTLS, SRTP and RTP, without sockets or clock.
 
+mod guard;
 mod interceptor;
+mod nack_limit;
 mod pacer;
 mod rtc;
 
@@ -52,6 +54,9 @@ pub(crate) trait Transport {
 
     /// A key frame of `line` was decrypted: frames after it can be decoded again.
     fn key_frame_seen(&mut self, line: MediaLine);
+
+    /// A frame of `line` did not decrypt: it counts as lost, and a key frame is needed.
+    fn frame_lost(&mut self, line: MediaLine);
 
     /// Asks the peer for a key frame (RFC 4585 §6.3.1).
     fn request_key_frame(&mut self, now: Instant, line: MediaLine);
@@ -224,6 +229,23 @@ pub struct TransportStatistics {
     pub bytes_received: u64,
     /// Figures of each media line that carried something.
     pub lines: Vec<LineStatistics>,
+    /// Datagrams that were not let in.
+    pub dropped: DroppedDatagrams,
+}
+
+/// Datagrams that were dropped before anything was done for them, by what they claimed to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DroppedDatagrams {
+    /// From an address that has not shown itself to be the peer's.
+    pub strangers: u64,
+    /// STUN: malformed, not for this call, without the password, or of too many addresses.
+    pub stun: u64,
+    /// DTLS: malformed, or more than a handshake needs.
+    pub dtls: u64,
+    /// SRTP and SRTCP: too early, cut off, or of streams that the peer did not declare.
+    pub media: u64,
+    /// None of these.
+    pub other: u64,
 }
 
 /// RTP figures of one media line.

@@ -2,10 +2,11 @@
 
 mod codecs;
 mod lines;
+mod setup;
 mod stats;
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -13,24 +14,13 @@ use call_core::{
     Fingerprint, HashAlgorithm, OpenTransport, Refusal, SdpSide, SdpSummary, SectionKind,
 };
 use call_signal::{IceCandidate, SdpKind, SessionDescription};
-use rtc::dtls::cipher_suite::CipherSuiteId;
 use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
-use rtc::ice::candidate::candidate_relay::CandidateRelayConfig;
-use rtc::ice::candidate::candidate_server_reflexive::CandidateServerReflexiveConfig;
-use rtc::interceptor::Slot;
-use rtc::peer_connection::configuration::RTCConfigurationBuilder;
-use rtc::peer_connection::configuration::interceptor_registry::{
-    Registry, register_default_interceptors,
-};
-use rtc::peer_connection::configuration::setting_engine::{SettingEngine, SettingEngineBuilder};
+use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::event::{RTCPeerConnectionEvent, RTCTrackEvent};
 use rtc::peer_connection::message::{RTCMessage, TaggedRTCMessage};
 use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::peer_connection::state::{RTCIceConnectionState, RTCPeerConnectionState};
-use rtc::peer_connection::transport::{
-    CandidateConfig, CandidateHostConfig, RTCDtlsRole, RTCIceCandidate, RTCIceCandidateInit,
-};
-use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
+use rtc::peer_connection::transport::RTCIceCandidateInit;
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtcp::receiver_report::ReceiverReport;
@@ -38,8 +28,8 @@ use rtc::sansio::Protocol as _;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
-use super::interceptor::DeliverFeedback;
-use super::pacer::CheckPacer;
+use super::guard::Guard;
+use super::pacer::{CHECK_INTERVAL, CheckPacer};
 use super::{
     Datagram, EncodedFrame, LocalCandidate, MediaLine, SrtpProfile, Transport, TransportError,
     TransportEvent, TransportStatistics,
@@ -48,25 +38,6 @@ use lines::Lines;
 
 /// How long the DTLS handshake may take once ICE has a path.
 pub(crate) const DTLS_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Tick of the ICE agent. The library's default of 200 ms costs up to a second of set-up.
-const ICE_TICK: Duration = Duration::from_millis(20);
-
-/// Checks of a pair before it is given up: more than
-/// [`CONNECT_TIMEOUT`](call_core::CONNECT_TIMEOUT) worth of ticks, since that timer decides.
-const MAX_CHECKS: u16 = 2_000;
-
-/// Without a word from the peer for this long the path counts as down.
-const ICE_DISCONNECTED: Duration = Duration::from_secs(5);
-
-/// The library gives the path up only after our own limit has ended the call.
-const ICE_FAILED: Duration = Duration::from_secs(120);
-
-/// Consent checks while connected (RFC 7675 wants them within 5 s).
-const ICE_KEEPALIVE: Duration = Duration::from_secs(2);
-
-/// A relay is used at once in relay-only mode; otherwise better paths get this head start.
-const RELAY_WAIT: Duration = Duration::from_millis(500);
 
 /// Name that webrtc-rs gives to the one SRTP profile that is accepted.
 const AES_256_GCM: &str = "SRTP_AEAD_AES_256_GCM";
@@ -93,7 +64,12 @@ impl RtcConfig {
 pub(crate) struct RtcTransport {
     pc: RTCPeerConnection,
     lines: Lines,
+    guard: Guard,
     checks: CheckPacer,
+    /// Candidates of this side, for the pace of the ICE agent.
+    local_candidates: u32,
+    /// When the library last did what was due.
+    ticked: Instant,
     events: VecDeque<TransportEvent>,
     /// SHA-256 or longer digests from the peer's description.
     fingerprints: Vec<Fingerprint>,
@@ -115,21 +91,15 @@ enum Phase {
 
 impl RtcTransport {
     pub(crate) fn new(now: Instant, config: RtcConfig) -> Result<Self, TransportError> {
-        let mut media_engine = codecs::media_engine().map_err(local)?;
-        let registry =
-            register_default_interceptors(Registry::new(), &mut media_engine).map_err(local)?;
-        let registry = registry.with(Slot::from(14_000), DeliverFeedback::default());
-        let pc = RTCPeerConnectionBuilder::new()
-            .with_configuration(RTCConfigurationBuilder::new().build())
-            .with_setting_engine(settings(config))
-            .with_media_engine(media_engine)
-            .with_interceptor_registry(registry)
-            .build(now)
-            .map_err(local)?;
+        let pc = setup::peer_connection(now, config).map_err(local)?;
+        let guard = Guard::new().map_err(local)?;
         Ok(Self {
             pc,
             lines: Lines::default(),
+            guard,
             checks: CheckPacer::default(),
+            local_candidates: 0,
+            ticked: now,
             events: VecDeque::new(),
             fingerprints: Vec::new(),
             phase: Phase::New,
@@ -163,11 +133,12 @@ impl RtcTransport {
         self.local_description(SdpKind::Answer)
     }
 
-    fn local_description(&self, kind: SdpKind) -> Result<SessionDescription, TransportError> {
+    fn local_description(&mut self, kind: SdpKind) -> Result<SessionDescription, TransportError> {
         let description = self
             .pc
             .local_description()
             .ok_or_else(|| TransportError::Local("no local description".into()))?;
+        self.guard.described(&description.sdp);
         Ok(SessionDescription {
             kind,
             sdp: description.sdp,
@@ -179,6 +150,7 @@ impl RtcTransport {
         let summary = SdpSummary::parse(&description.sdp)
             .map_err(|error| TransportError::BadDescription(error.to_string()))?;
         self.fingerprints = summary.fingerprints().to_vec();
+        self.guard.peer_described(&summary, &description.sdp);
         Ok(summary)
     }
 
@@ -256,6 +228,9 @@ impl RtcTransport {
         }
         let certificates = self.lines.remote_certificates(&mut self.pc);
         let Some(certificate) = certificates.first() else {
+            if stats::is_dtls_connected(&mut self.pc, now) {
+                self.refuse(Refusal::Fingerprint);
+            }
             return;
         };
         if !self.certificate_matches(certificate) {
@@ -265,6 +240,7 @@ impl RtcTransport {
             return self.refuse(Refusal::NoAes256Gcm);
         }
         self.phase = Phase::Connected;
+        self.guard.connected();
         self.events.push_back(TransportEvent::Connected);
     }
 
@@ -320,18 +296,33 @@ impl RtcTransport {
         }
     }
 
-    /// A wrong datagram is the network's fault; what the library says of it goes to the log only.
-    fn on_library_error(&mut self, now: Instant, error: &rtc::shared::error::Error) {
-        use rtc::shared::error::Error;
-        tracing::debug!(%error, "transport");
-        if !matches!(self.phase, Phase::New | Phase::Handshake { .. }) {
+    /// Ends the handshake once it is sure to fail: the library gives it up without a word.
+    fn check_alerts(&mut self) {
+        let connecting = matches!(self.phase, Phase::New | Phase::Handshake { .. });
+        if connecting && self.guard.handshake_failed() {
+            self.refuse(self.guard.handshake_refusal());
+        }
+    }
+
+    /// While there is no path, the library checks all pairs at each tick; the more there are, the
+    /// longer it has to wait for the next, or a peer that names many addresses keeps it busy.
+    fn next_tick(&self) -> Instant {
+        let pairs = self.local_candidates * self.guard.known_remotes() as u32;
+        let spacing = CHECK_INTERVAL * pairs;
+        if self.phase == Phase::New && spacing > setup::ICE_TICK {
+            self.ticked + spacing
+        } else {
+            self.ticked
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        if now < self.next_tick() {
             return;
         }
-        match error {
-            Error::ErrServerNoMatchingSrtpProfile | Error::ErrClientNoMatchingSrtpProfile => {
-                self.refuse(Refusal::NoAes256Gcm);
-            }
-            _ => self.check_handshake(now),
+        self.ticked = now;
+        if let Err(error) = self.pc.handle_timeout(now) {
+            tracing::debug!(%error, "transport");
         }
     }
 }
@@ -364,8 +355,9 @@ impl Transport for RtcTransport {
         &mut self,
         candidate: LocalCandidate,
     ) -> Result<IceCandidate, TransportError> {
-        let init = local_candidate(candidate).map_err(local)?;
+        let init = setup::local_candidate(candidate).map_err(local)?;
         self.pc.add_local_candidate(init.clone()).map_err(local)?;
+        self.local_candidates += 1;
         Ok(IceCandidate {
             candidate: init.candidate,
             sdp_mid: Some("0".into()),
@@ -375,6 +367,10 @@ impl Transport for RtcTransport {
     }
 
     fn add_remote_candidate(&mut self, candidate: &IceCandidate) {
+        let is_end = candidate.candidate.is_empty();
+        if !is_end && !self.guard.add_candidate(&candidate.candidate) {
+            return;
+        }
         let init = RTCIceCandidateInit {
             candidate: candidate.candidate.clone(),
             sdp_mid: candidate.sdp_mid.clone(),
@@ -397,12 +393,16 @@ impl Transport for RtcTransport {
         self.lines.key_frame_seen(line);
     }
 
+    fn frame_lost(&mut self, line: MediaLine) {
+        self.lines.frame_lost(line);
+    }
+
     fn request_key_frame(&mut self, now: Instant, line: MediaLine) {
         self.lines.request_key_frame(&mut self.pc, now, line);
     }
 
     fn handle_datagram(&mut self, now: Instant, local: SocketAddr, peer: SocketAddr, bytes: &[u8]) {
-        if self.phase == Phase::Closed {
+        if self.phase == Phase::Closed || !self.guard.admit(peer, bytes) {
             return;
         }
         let result = self.pc.handle_read(TaggedBytesMut {
@@ -416,9 +416,10 @@ impl Transport for RtcTransport {
             message: BytesMut::from(bytes),
         });
         if let Err(error) = result {
-            self.on_library_error(now, &error);
+            tracing::debug!(%error, "transport");
         }
         self.drain_events(now);
+        self.check_alerts();
     }
 
     fn poll_datagram(&mut self, now: Instant) -> Option<Datagram> {
@@ -429,6 +430,13 @@ impl Transport for RtcTransport {
                 bytes: Bytes::from(message.message),
             };
             let connecting = matches!(self.phase, Phase::New | Phase::Handshake { .. });
+            if connecting {
+                self.guard.sent(&datagram.bytes);
+                if self.guard.handshake_failed() {
+                    // The next timeout, due at once, ends the call; the alert goes out before.
+                    self.phase = Phase::Handshake { until: now };
+                }
+            }
             if connecting && CheckPacer::is_check(&datagram.bytes) {
                 self.checks.push(datagram);
             } else {
@@ -452,69 +460,40 @@ impl Transport for RtcTransport {
         };
         let lines = self.lines.poll_timeout();
         let checks = self.checks.poll_timeout();
-        [self.pc.poll_timeout(), handshake, lines, checks]
-            .into_iter()
-            .flatten()
-            .min()
+        let next_tick = self.next_tick();
+        let tick = self.pc.poll_timeout().map(|at| at.max(next_tick));
+        [tick, handshake, lines, checks].into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Instant) {
         if self.phase == Phase::Closed {
             return;
         }
-        if let Err(error) = self.pc.handle_timeout(now) {
-            self.on_library_error(now, &error);
-        }
+        self.tick(now);
         self.drain_events(now);
         if let Phase::Handshake { until } = self.phase
             && until <= now
         {
-            // A peer without a common profile never finishes, and the library says nothing.
-            self.refuse(Refusal::NoAes256Gcm);
+            self.refuse(self.guard.handshake_refusal());
         }
     }
 
     fn statistics(&mut self, now: Instant) -> TransportStatistics {
         let connected = matches!(self.phase, Phase::Connected | Phase::Interrupted);
         let profile = connected.then_some(SrtpProfile::AeadAes256Gcm);
-        stats::collect(&mut self.pc, now, profile, &self.lines)
+        let mut statistics = stats::collect(&mut self.pc, now, profile, &self.lines);
+        statistics.dropped = self.guard.dropped();
+        statistics
     }
 
     fn close(&mut self, now: Instant) {
         self.phase = Phase::Closed;
-        if let Err(error) = self.pc.handle_timeout(now).and_then(|()| self.pc.close()) {
-            tracing::debug!(%error, "close");
+        for result in [self.pc.handle_timeout(now), self.pc.close()] {
+            if let Err(error) = result {
+                tracing::debug!(%error, "close");
+            }
         }
     }
-}
-
-fn settings(config: RtcConfig) -> SettingEngine {
-    let wait = if config.relay_only {
-        Duration::ZERO
-    } else {
-        RELAY_WAIT
-    };
-    SettingEngineBuilder::new()
-        .with_srtp_protection_profiles(vec![config.srtp_profile])
-        .with_dtls_cipher_suites(vec![
-            CipherSuiteId::Tls_Ecdhe_Ecdsa_With_ChaCha20_Poly1305_Sha256,
-            CipherSuiteId::Tls_Ecdhe_Ecdsa_With_Aes_128_Gcm_Sha256,
-        ])
-        // `check_handshake` compares the certificate itself, against every fingerprint and before
-        // anything flows: the library's own check stalls the handshake without a word.
-        .with_disable_certificate_fingerprint_verification(true)
-        .with_answering_dtls_role(RTCDtlsRole::Client)
-        .with_ice_connection_attempts(Some(ICE_TICK), Some(MAX_CHECKS))
-        .with_ice_timeouts(
-            Some(ICE_DISCONNECTED),
-            Some(ICE_FAILED),
-            Some(ICE_KEEPALIVE),
-        )
-        .with_host_acceptance_min_wait(Some(Duration::ZERO))
-        .with_srflx_acceptance_min_wait(Some(Duration::ZERO))
-        .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
-        .with_relay_acceptance_min_wait(Some(wait))
-        .build()
 }
 
 /// The n-th audio section is the microphone or the screen's audio, likewise for video.
@@ -540,48 +519,6 @@ fn is_digest_of(fingerprint: &Fingerprint, der: &[u8]) -> bool {
         _ => return false,
     };
     digest == fingerprint.digest
-}
-
-fn local_candidate(
-    candidate: LocalCandidate,
-) -> Result<RTCIceCandidateInit, rtc::shared::error::Error> {
-    let base_config = |address: SocketAddr| CandidateConfig {
-        network: "udp".to_owned(),
-        address: address.ip().to_string(),
-        port: address.port(),
-        component: 1,
-        ..Default::default()
-    };
-    let candidate = match candidate {
-        LocalCandidate::Host(address) => CandidateHostConfig {
-            base_config: base_config(address),
-            ..Default::default()
-        }
-        .new_candidate_host()?,
-        LocalCandidate::ServerReflexive { address, base } => CandidateServerReflexiveConfig {
-            base_config: base_config(address),
-            rel_addr: base.ip().to_string(),
-            rel_port: base.port(),
-            ..Default::default()
-        }
-        .new_candidate_server_reflexive()?,
-        LocalCandidate::Relay { address } => CandidateRelayConfig {
-            base_config: base_config(address),
-            rel_addr: unspecified(address.ip()).to_string(),
-            rel_port: 0,
-            ..Default::default()
-        }
-        .new_candidate_relay()?,
-    };
-    RTCIceCandidate::from(&candidate).to_json()
-}
-
-/// Stands for a related address that the peer need not know (RFC 8839 §5.1).
-fn unspecified(like: IpAddr) -> IpAddr {
-    match like {
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    }
 }
 
 fn local(error: impl std::fmt::Display) -> TransportError {

@@ -95,8 +95,7 @@ impl Lines {
             packetizer: line
                 .is_video()
                 .then(|| Packetizer::new(MAX_RTP_PAYLOAD, rng.next_u32() as u16)),
-            assembler: line
-                .is_video()
+            assembler: (line == MediaLine::Camera)
                 .then(|| FrameAssembler::new(AssemblerConfig::default())),
             remote_ssrc: None,
             last_sequence: 0,
@@ -227,7 +226,8 @@ impl Lines {
         }
     }
 
-    /// Takes a packet: audio is a frame at once, video goes to the assembler.
+    /// Takes a packet: audio is a frame at once, video goes to the assembler, padding too, which
+    /// would else look like a loss.
     pub(super) fn receive(
         &mut self,
         arrived: Instant,
@@ -239,19 +239,20 @@ impl Lines {
             return;
         };
         let rtp::Packet { header, payload } = packet;
-        if payload.is_empty() {
-            return;
-        }
         line.last_sequence = header.sequence_number;
-        match &mut line.assembler {
-            Some(assembler) => assembler.insert(
+        match (line.line, &mut line.assembler) {
+            (MediaLine::Camera, Some(assembler)) => assembler.insert(
                 arrived,
                 header.sequence_number,
                 header.timestamp,
                 header.marker,
                 &payload,
             ),
-            None => events.push_back(line.frame(header.timestamp, payload, arrived, true)),
+            (MediaLine::Microphone, _) if !payload.is_empty() => {
+                events.push_back(line.frame(header.timestamp, payload, arrived, true));
+            }
+            // Nothing shows a screen yet; its packets are counted and no key frame is asked for.
+            _ => {}
         }
     }
 
@@ -292,6 +293,14 @@ impl Lines {
         let line = self.lines.iter_mut().find(|l| l.line == line);
         if let Some(assembler) = line.and_then(|line| line.assembler.as_mut()) {
             assembler.key_frame_seen();
+        }
+    }
+
+    /// A frame of `line` could not be decrypted.
+    pub(super) fn frame_lost(&mut self, line: MediaLine) {
+        let line = self.lines.iter_mut().find(|l| l.line == line);
+        if let Some(assembler) = line.and_then(|line| line.assembler.as_mut()) {
+            assembler.frame_lost();
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use rtc::peer_connection::RTCPeerConnection;
+use rtc::peer_connection::transport::RTCDtlsTransportState;
 use rtc::statistics::StatsSelector;
 use rtc::statistics::report::{RTCStatsReport, RTCStatsReportEntry};
 use rtc::statistics::stats::RTCStatsType;
@@ -17,6 +18,14 @@ pub(super) fn srtp_cipher(pc: &mut RTCPeerConnection, now: Instant) -> String {
         .transport()
         .map(|transport| transport.srtp_cipher.clone())
         .unwrap_or_default()
+}
+
+/// Whether the DTLS handshake is done.
+pub(super) fn is_dtls_connected(pc: &mut RTCPeerConnection, now: Instant) -> bool {
+    let report = pc.get_stats(now, StatsSelector::None);
+    report
+        .transport()
+        .is_some_and(|transport| transport.dtls_state == RTCDtlsTransportState::Connected)
 }
 
 pub(super) fn collect(
