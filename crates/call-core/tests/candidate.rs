@@ -227,6 +227,21 @@ fn candidates_in_the_peers_sdp_go_through_the_same_filter() {
     );
 }
 
+#[test]
+fn white_space_does_not_hide_a_candidate_in_an_sdp() {
+    let line = "candidate:1 1 udp 1 192.0.2.1 5 typ host";
+    for space in [" ", "\t", "\u{a0}", "\u{85}", "\u{b}"] {
+        let sdp = format!("v=0\r\na={space}{line}{space}\r\n");
+        let filtered = RemoteCandidates::new().filter_sdp(&sdp);
+        assert_eq!(filtered, format!("v=0\r\na={line}\r\n"));
+    }
+    for hidden in [format!("a=\r{line}\r\n"), format!("a=x\r {line}\r\n")] {
+        let mut remote = RemoteCandidates::new();
+        assert!(!remote.filter_sdp(&hidden).contains("candidate"));
+        assert_eq!((remote.taken(), remote.refused()), (0, 1));
+    }
+}
+
 proptest! {
     #[test]
     fn a_candidate_written_and_parsed_is_the_same(text in candidate()) {

@@ -1,7 +1,8 @@
 //! What is checked in a peer's SDP.
 
 use call_core::{
-    HashAlgorithm, MAX_FINGERPRINTS, MAX_SDP_LEN, SdpError, SdpSummary, SectionKind, SetupRole,
+    HashAlgorithm, MAX_FINGERPRINTS, MAX_SDP_LEN, MAX_SSRCS, SdpError, SdpSummary, SectionKind,
+    SetupRole,
 };
 use proptest::prelude::*;
 
@@ -178,6 +179,78 @@ fn invalid_mids_and_roles_are_refused() {
         let sdp = offer(&["audio", "video"]).replace(from, to);
         assert_eq!(SdpSummary::parse(&sdp), Err(error), "{to}");
     }
+}
+
+#[test]
+fn lines_that_readers_could_understand_in_two_ways_are_refused() {
+    let sdp = offer(&["audio"]);
+    for (from, to) in [
+        ("a=mid", "a= mid"),
+        ("a=mid", "a=\tmid"),
+        ("a=mid", "a=\u{a0}mid"),
+        ("a=mid:0\r\n", "a=mid:0\r"),
+        ("a=mid:0\r\n", "a=mid:0\r\r\n"),
+        (
+            "a=mid",
+            "a=\rcandidate:1 1 udp 1 192.0.2.1 5 typ host\r\na=mid",
+        ),
+        ("m=audio", "m= audio"),
+        ("m=audio 9", "m=audio\t9"),
+        ("m=audio 9 ", "m=audio 9\u{b}"),
+    ] {
+        let changed = sdp.replace(from, to);
+        assert_eq!(
+            SdpSummary::parse(&changed),
+            Err(SdpError::AmbiguousLine),
+            "{to:?}"
+        );
+    }
+    let trailing = sdp.replace("a=sendrecv", "a=sendrecv \t");
+    assert_eq!(SdpSummary::parse(&trailing), SdpSummary::parse(&sdp));
+}
+
+#[test]
+fn a_call_has_audio_and_nothing_but_audio_and_video() {
+    let parse = |kinds: &[&str]| SdpSummary::parse(&offer(kinds));
+    assert_eq!(parse(&["video"]), Err(SdpError::NoAudio));
+    assert_eq!(parse(&["application"]), Err(SdpError::UnknownMedia));
+    assert_eq!(
+        parse(&["audio", "application"]),
+        Err(SdpError::UnknownMedia)
+    );
+    let rejected = offer(&["audio"]).replace("m=audio 9", "m=audio 0");
+    assert_eq!(SdpSummary::parse(&rejected), Err(SdpError::NoAudio));
+}
+
+#[test]
+fn simulcast_is_refused() {
+    for line in ["a=rid:h send\r\n", "a=simulcast:send h;l\r\n"] {
+        let sdp = offer(&["audio", "video"]) + line;
+        assert_eq!(SdpSummary::parse(&sdp), Err(SdpError::Simulcast));
+    }
+}
+
+#[test]
+fn the_streams_of_each_section_are_reported_up_to_a_limit() {
+    let with = |lines: &str| SdpSummary::parse(&(offer(&["audio", "video"]) + lines));
+    let summary =
+        with("a=ssrc-group:FID 4294967295 7\r\na=ssrc:4294967295 cname:x\r\na=ssrc:7 cname:x\r\n")
+            .unwrap();
+    assert_eq!(summary.media()[0].ssrcs, []);
+    assert_eq!(summary.media()[1].ssrcs, [u32::MAX, 7]);
+    for line in [
+        "a=ssrc:\r\n",
+        "a=ssrc:4294967296 cname:x\r\n",
+        "a=ssrc:-1 cname:x\r\n",
+        "a=ssrc:+1 cname:x\r\n",
+        "a=ssrc-group:FID 1 x\r\n",
+    ] {
+        assert_eq!(with(line), Err(SdpError::InvalidSsrc), "{line}");
+    }
+    let many = |count: usize| (0..count).map(|n| format!("a=ssrc:{n} cname:x\r\n"));
+    assert!(with(&many(MAX_SSRCS).collect::<String>()).is_ok());
+    let refused = with(&many(MAX_SSRCS + 1).collect::<String>());
+    assert_eq!(refused, Err(SdpError::TooManySsrcs));
 }
 
 #[test]

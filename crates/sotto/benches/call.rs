@@ -35,6 +35,9 @@ const RTP_HEADER: usize = 12;
 /// Packets each way in a second of audio.
 const PACKETS_PER_SECOND: f64 = 50.0;
 
+/// Packets that pass before anything is measured.
+const WARM_UP_PACKETS: u32 = 50;
+
 type Pairs = Vec<Pair<DirectWire>>;
 type Fallible<T> = Result<T, Box<dyn Error>>;
 
@@ -69,6 +72,9 @@ fn main() -> Fallible<()> {
     for call in &mut bare_calls {
         call.remove_codecs();
     }
+    let mut codecs = (0..effort.calls * 2)
+        .map(|_| Codecs::new())
+        .collect::<Fallible<Vec<_>>>()?;
     let mut figures = Figures::default();
     for round in 0..effort.rounds as u32 {
         measure_set_up(&effort, &mut figures);
@@ -82,7 +88,7 @@ fn main() -> Fallible<()> {
         figures.gcm.push(gcm(packets)?);
         figures.srtp.push(srtp(packets)?);
         figures.frame.push(frame(packets)?);
-        figures.opus.push(opus(packets)?);
+        figures.opus.push(opus(&effort, &mut codecs)?);
     }
     check_delivery(bare_calls)?;
     check_delivery(opus_calls)?;
@@ -149,7 +155,7 @@ fn calls(effort: &Effort) -> Pairs {
         call.ring(streams());
         call.accept_and_connect(streams());
         // Candidate checks and the jitter buffer come to rest.
-        call.run_for(Duration::from_secs(1));
+        call.run_for(AUDIO_FRAME_DURATION * WARM_UP_PACKETS);
     }
     calls
 }
@@ -242,17 +248,44 @@ fn frame(packets: u32) -> Fallible<f64> {
     })
 }
 
-fn opus(packets: u32) -> Fallible<f64> {
-    let mut encoder = OpusEncoder::new(OpusConfig::default())?;
-    let mut decoder = OpusDecoder::new()?;
-    let mut source = Hum::default();
-    let mut frame = AudioFrame::SILENCE;
-    repeat(packets, |_| {
-        source.fill(&mut frame);
-        let packet = encoder.encode(black_box(&frame))?;
-        black_box(decoder.decode(black_box(&packet))?);
+/// An end's codecs without a call around them.
+struct Codecs {
+    source: Hum,
+    encoder: OpusEncoder,
+    decoder: OpusDecoder,
+}
+
+impl Codecs {
+    fn new() -> Fallible<Self> {
+        let mut codecs = Self {
+            source: Hum::default(),
+            encoder: OpusEncoder::new(OpusConfig::default())?,
+            decoder: OpusDecoder::new()?,
+        };
+        for _ in 0..WARM_UP_PACKETS {
+            codecs.run()?;
+        }
+        Ok(codecs)
+    }
+
+    fn run(&mut self) -> Fallible<()> {
+        let mut frame = AudioFrame::SILENCE;
+        self.source.fill(&mut frame);
+        let packet = self.encoder.encode(black_box(&frame))?;
+        black_box(self.decoder.decode(black_box(&packet))?);
         Ok(())
-    })
+    }
+}
+
+/// As many codecs take turns as in the calls with Opus, and have coded as much before.
+fn opus(effort: &Effort, codecs: &mut [Codecs]) -> Fallible<f64> {
+    let mut result = Ok(());
+    let cpu = cpu_time(|| {
+        let mut turn = |_| codecs.iter_mut().try_for_each(Codecs::run);
+        result = (0..effort.packets).try_for_each(&mut turn);
+    });
+    result?;
+    Ok(for_one_end(effort, cpu))
 }
 
 /// Microseconds of CPU that `work` takes for a packet out and one in.

@@ -79,6 +79,8 @@ pub struct Pair<W, E = ()> {
     signal_delay: Duration,
     /// What an attacker inside the signal channel does to messages.
     pub(crate) tamper: Option<fn(&mut CallMessage)>,
+    /// Nothing gets through the signal channel.
+    pub(crate) signals_cut: bool,
 }
 
 /// One side of the call.
@@ -86,7 +88,7 @@ pub struct Side<E> {
     pub(crate) engine: Engine,
     /// What the engine takes media from and gives it to.
     pub ends: E,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// The process is dead.
     pub(crate) gone: bool,
     pub(crate) events: Vec<Event>,
@@ -169,6 +171,7 @@ impl<W: Wire, E> Pair<W, E> {
             sides,
             signal_delay,
             tamper: None,
+            signals_cut: false,
         }
     }
 
@@ -274,6 +277,7 @@ impl<W: Wire, E> Pair<W, E> {
     fn on_action(&mut self, index: usize, action: Action) {
         let side = &mut self.sides[index];
         match action {
+            Action::Send { .. } if self.signals_cut => {}
             Action::Send {
                 mut message,
                 receipt,

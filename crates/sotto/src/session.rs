@@ -358,7 +358,12 @@ impl Session {
             None => payload,
             Some(frames) => match frames.decryptor.decrypt(kind, &payload) {
                 Ok(data) => Bytes::from(data),
-                Err(_) => return,
+                Err(_) => {
+                    if line.is_video() {
+                        self.transport.frame_lost(line);
+                    }
+                    return;
+                }
             },
         };
         let Some(pipeline) = &mut self.pipeline else {

@@ -294,3 +294,36 @@ fn a_flood_of_candidates_does_not_stop_the_call() {
     });
     pair.connect(CallMedia::Audio);
 }
+
+#[test]
+fn the_encoder_follows_the_loss_that_the_peer_reports() {
+    let lossy = LinkConfig {
+        loss: Loss::Independent(Probability::percent(20.0)),
+        ..LinkConfig::with_delay(Duration::from_millis(10))
+    };
+    let mut pair = Pair::on(Access {
+        up: lossy,
+        ..Access::default()
+    });
+    pair.connect(CallMedia::Audio);
+    pair.run_for(Duration::from_secs(10));
+    let now = pair.now();
+    for side in &mut pair.sides {
+        let statistics = side.engine.statistics(now).unwrap();
+        let line = &statistics.transport.lines[0];
+        let reported = line.peer_fraction_lost.unwrap();
+        assert!((0.05..0.5).contains(&reported), "{reported}");
+    }
+}
+
+#[test]
+fn a_hang_up_reaches_the_peer_by_the_transport_where_signalling_is_cut() {
+    let mut pair = Pair::on(wan());
+    pair.connect(CallMedia::Audio);
+    pair.signals_cut = true;
+    let hung_up = pair.now();
+    pair.hang_up(CALLER);
+    pair.run_until(|pair| pair.sides[CALLEE].ended().is_some());
+    assert_eq!(pair.sides[CALLEE].ended(), Some(EndReason::PeerHungUp));
+    assert!(pair.now() - hung_up < Duration::from_secs(1));
+}

@@ -1,5 +1,7 @@
 //! The media transport behind a narrow trait: ICE, DTLS, SRTP and RTP, without sockets or clock.
 
+#[cfg(test)]
+pub(crate) mod forge;
 mod guard;
 mod interceptor;
 mod nack_limit;

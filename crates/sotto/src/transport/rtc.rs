@@ -74,6 +74,8 @@ pub(crate) struct RtcTransport {
     /// SHA-256 or longer digests from the peer's description.
     fingerprints: Vec<Fingerprint>,
     phase: Phase,
+    /// The library says that ICE and DTLS are done.
+    library_connected: bool,
     peer_closed: bool,
 }
 
@@ -103,6 +105,7 @@ impl RtcTransport {
             events: VecDeque::new(),
             fingerprints: Vec::new(),
             phase: Phase::New,
+            library_connected: false,
             peer_closed: false,
         })
     }
@@ -207,17 +210,24 @@ impl RtcTransport {
     }
 
     fn on_connection_state(&mut self, state: RTCPeerConnectionState) {
+        self.library_connected |= state == RTCPeerConnectionState::Connected;
         let ended = matches!(
             state,
             RTCPeerConnectionState::Closed | RTCPeerConnectionState::Failed
         );
         match self.phase {
-            Phase::Connected | Phase::Interrupted if ended && !self.peer_closed => {
-                self.peer_closed = true;
-                self.events.push_back(TransportEvent::Closed);
-            }
+            Phase::Connected | Phase::Interrupted if ended => self.on_peer_closed(),
             Phase::Handshake { .. } if ended => self.refuse(Refusal::DtlsHandshake),
             _ => {}
+        }
+    }
+
+    /// The peer said good-bye. The library tells the application nothing of a `close_notify` while
+    /// ICE is up, so the state of DTLS is looked at after each of its records.
+    fn on_peer_closed(&mut self) {
+        let connected = matches!(self.phase, Phase::Connected | Phase::Interrupted);
+        if connected && !std::mem::replace(&mut self.peer_closed, true) {
+            self.events.push_back(TransportEvent::Closed);
         }
     }
 
@@ -228,7 +238,7 @@ impl RtcTransport {
         }
         let certificates = self.lines.remote_certificates(&mut self.pc);
         let Some(certificate) = certificates.first() else {
-            if stats::is_dtls_connected(&mut self.pc, now) {
+            if self.library_connected {
                 self.refuse(Refusal::Fingerprint);
             }
             return;
@@ -289,6 +299,7 @@ impl RtcTransport {
             for block in &report.reports {
                 if let Some(line) = self.lines.line_of_ssrc(block.ssrc) {
                     let lost = f32::from(block.fraction_lost) / 256.0;
+                    self.lines.peer_lost(line, lost);
                     self.events
                         .push_back(TransportEvent::LossReported(line, lost));
                 }
@@ -420,6 +431,9 @@ impl Transport for RtcTransport {
         }
         self.drain_events(now);
         self.check_alerts();
+        if is_dtls(bytes) && self.lines.dtls_is_closed(&mut self.pc) {
+            self.on_peer_closed();
+        }
     }
 
     fn poll_datagram(&mut self, now: Instant) -> Option<Datagram> {
@@ -509,6 +523,11 @@ fn lines_of_offer(summary: &SdpSummary) -> Vec<MediaLine> {
             _ => None,
         })
         .collect()
+}
+
+/// First bytes of DTLS records (RFC 7983 §7).
+fn is_dtls(bytes: &[u8]) -> bool {
+    matches!(bytes.first(), Some(20..=63))
 }
 
 fn is_digest_of(fingerprint: &Fingerprint, der: &[u8]) -> bool {

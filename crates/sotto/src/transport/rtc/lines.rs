@@ -10,7 +10,7 @@ use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::event::RTCTrackEventInit;
 use rtc::peer_connection::message::{RTCMessage, TaggedRTCMessage};
-use rtc::peer_connection::transport::RTCIceCandidatePair;
+use rtc::peer_connection::transport::{RTCDtlsTransportState, RTCIceCandidatePair};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtp;
 use rtc::rtp_transceiver::rtp_sender::{
@@ -48,6 +48,8 @@ pub(super) struct Line {
     packetizer: Option<Packetizer>,
     assembler: Option<FrameAssembler>,
     pub(super) remote_ssrc: Option<u32>,
+    /// Part of our packets that the peer last reported lost.
+    pub(super) peer_fraction_lost: Option<f32>,
     last_sequence: u16,
 }
 
@@ -98,6 +100,7 @@ impl Lines {
             assembler: (line == MediaLine::Camera)
                 .then(|| FrameAssembler::new(AssemblerConfig::default())),
             remote_ssrc: None,
+            peer_fraction_lost: None,
             last_sequence: 0,
         });
         Ok(())
@@ -131,6 +134,15 @@ impl Lines {
             .unwrap_or_default()
     }
 
+    /// Whether either side has closed DTLS.
+    pub(super) fn dtls_is_closed(&self, pc: &mut RTCPeerConnection) -> bool {
+        self.lines.first().is_some_and(|line| {
+            pc.rtp_sender(RTCRtpSenderId::from(line.transceiver))
+                .and_then(|sender| Some(sender.transport()?.state()))
+                .is_some_and(|state| state == RTCDtlsTransportState::Closed)
+        })
+    }
+
     /// The candidates in use.
     pub(super) fn selected_pair(&self, pc: &mut RTCPeerConnection) -> Option<RTCIceCandidatePair> {
         let line = self.lines.first()?;
@@ -155,6 +167,19 @@ impl Lines {
             .iter()
             .find(|line| line.ssrc == ssrc)
             .map(|line| line.line)
+    }
+
+    /// The peer reports that this part (0–1) of `line` was lost lately.
+    pub(super) fn peer_lost(&mut self, line: MediaLine, lost: f32) {
+        if let Some(line) = self.lines.iter_mut().find(|l| l.line == line) {
+            line.peer_fraction_lost = Some(lost);
+        }
+    }
+
+    /// What the peer last reported of `line`.
+    pub(super) fn peer_fraction_lost(&self, line: MediaLine) -> Option<f64> {
+        let line = self.lines.iter().find(|l| l.line == line)?;
+        line.peer_fraction_lost.map(f64::from)
     }
 
     /// Which line the peer sends with `ssrc`.

@@ -3,10 +3,8 @@
 use std::time::Instant;
 
 use rtc::peer_connection::RTCPeerConnection;
-use rtc::peer_connection::transport::RTCDtlsTransportState;
 use rtc::statistics::StatsSelector;
-use rtc::statistics::report::{RTCStatsReport, RTCStatsReportEntry};
-use rtc::statistics::stats::RTCStatsType;
+use rtc::statistics::report::RTCStatsReport;
 
 use super::lines::Lines;
 use crate::transport::{LineStatistics, MediaLine, SrtpProfile, TransportStatistics};
@@ -18,14 +16,6 @@ pub(super) fn srtp_cipher(pc: &mut RTCPeerConnection, now: Instant) -> String {
         .transport()
         .map(|transport| transport.srtp_cipher.clone())
         .unwrap_or_default()
-}
-
-/// Whether the DTLS handshake is done.
-pub(super) fn is_dtls_connected(pc: &mut RTCPeerConnection, now: Instant) -> bool {
-    let report = pc.get_stats(now, StatsSelector::None);
-    report
-        .transport()
-        .is_some_and(|transport| transport.dtls_state == RTCDtlsTransportState::Connected)
 }
 
 pub(super) fn collect(
@@ -98,16 +88,8 @@ fn line_statistics(report: &RTCStatsReport, lines: &Lines) -> Vec<LineStatistics
             });
         }
     }
-    for entry in report.iter_by_type(RTCStatsType::RemoteInboundRTP) {
-        let RTCStatsReportEntry::RemoteInboundRtp(remote) = entry else {
-            continue;
-        };
-        let ssrc = remote.received_rtp_stream_stats.rtp_stream_stats.ssrc;
-        if let Some(line) = lines.line_of_ssrc(ssrc) {
-            of(line, &|statistics| {
-                statistics.peer_fraction_lost = Some(remote.fraction_lost);
-            });
-        }
+    for statistics in &mut found {
+        statistics.peer_fraction_lost = lines.peer_fraction_lost(statistics.line);
     }
     found.retain(|line| line.packets_sent + line.packets_received > 0);
     found.sort_by_key(|line| line.line);
