@@ -32,7 +32,7 @@ fmt: ## formats the code
 
 bench: ## the benchmarks
 	scripts/setup build
-	$(CARGO) bench --workspace --locked --benches
+	$(CARGO) bench --workspace --locked --benches --features sotto/harness
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (30)
 	scripts/setup fuzz

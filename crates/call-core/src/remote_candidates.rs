@@ -145,11 +145,10 @@ enum CandidateLine<'a> {
 
 fn candidate_value(line: &str) -> CandidateLine<'_> {
     const NAME: &str = "candidate:";
-    let line = line.trim();
-    if line.starts_with(NAME) {
+    if line.trim_start().starts_with(NAME) {
         return CandidateLine::Bare;
     }
-    let value = line.strip_prefix("a=").map(str::trim_start);
+    let value = line.strip_prefix("a=").map(str::trim);
     match value.and_then(|value| value.strip_prefix(NAME)) {
         Some(value) => CandidateLine::Yes(value),
         None => CandidateLine::No,

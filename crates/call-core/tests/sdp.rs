@@ -236,7 +236,7 @@ fn the_streams_of_each_section_are_reported_up_to_a_limit() {
     let summary =
         with("a=ssrc-group:FID 4294967295 7\r\na=ssrc:4294967295 cname:x\r\na=ssrc:7 cname:x\r\n")
             .unwrap();
-    assert_eq!(summary.media()[0].ssrcs, []);
+    assert!(summary.media()[0].ssrcs.is_empty());
     assert_eq!(summary.media()[1].ssrcs, [u32::MAX, 7]);
     for line in [
         "a=ssrc:\r\n",

@@ -1,5 +1,5 @@
 //! Seeded network emulation for tests, in virtual time, and the same network as a real-time UDP
-//! forwarder between processes. For development only: nothing that ships depends on it.
+//! forwarder between processes. For tests and demonstrations; the SDK does not depend on it.
 //!
 //! | type | what it is |
 //! |---|---|

@@ -304,7 +304,7 @@ fn check_delivery(calls: Pairs) -> Fallible<()> {
         };
         for (from, to) in [(&caller, &callee), (&callee, &caller)] {
             let (sent, arrived) = (from.frames.encrypted, to.frames.decrypted);
-            if sent == 0 || sent - arrived > 1 {
+            if sent == 0 || sent.saturating_sub(arrived) > 1 {
                 return Err(format!("{arrived} of {sent} frames arrived").into());
             }
         }

@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use call_core::{EndReason, Event, MAX_REMOTE_CANDIDATES};
+use call_core::{EndReason, Event, MAX_REMOTE_CANDIDATES, Refusal};
 use call_signal::{CallEvent, CallMedia, CallMessage};
 use netem::{Access, LinkConfig, Loss, Probability};
+use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 
 use super::pair::{CALLEE, CALLER, Pair, Side};
 use crate::harness::{self, Arrival, DirectWire, Wire};
@@ -228,16 +229,7 @@ fn candidates_do_not_hide_behind_white_space() {
         |message| smuggle(message, "a=\r"),
         |message| smuggle(message, "a=x\ra="),
     ] {
-        let wire = Watched::default();
-        let sides = [CALLER, CALLEE].map(|index| {
-            let address = ([192, 0, 2, 1 + index as u8], 4000).into();
-            harness::Side::new(index, RtcConfig::new(false), address, ())
-        });
-        let mut pair = harness::Pair::new(wire, Duration::ZERO, sides);
-        pair.tamper = Some(tamper);
-        pair.place_with(CALLER, CallMedia::Audio, silence());
-        pair.run_for(Duration::from_millis(1));
-        pair.accept_with(CALLEE, CallMedia::Audio, silence());
+        let mut pair = watched_call(Watched::default(), Some(tamper));
         pair.run_for(Duration::from_secs(5));
         let smuggled = |to: &&SocketAddr| to.port() == SMUGGLED_PORT;
         let reached = pair.wire.reached.iter().filter(smuggled).count();
@@ -245,17 +237,52 @@ fn candidates_do_not_hide_behind_white_space() {
     }
 }
 
+#[test]
+fn a_handshake_that_never_arrives_is_not_blamed_on_the_srtp_profile() {
+    let wire = Watched {
+        without_dtls: true,
+        ..Watched::default()
+    };
+    let mut pair = watched_call(wire, None);
+    pair.run_until(|pair| {
+        let ended = |e: &Event| matches!(e, Event::Ended { .. });
+        pair.sides.iter().any(|side| side.has(ended))
+    });
+    let reason = EndReason::Refused(Refusal::DtlsHandshake);
+    let refused = |e: &Event| matches!(e, Event::Ended { reason: r, .. } if *r == reason);
+    assert!(pair.sides.iter().any(|side| side.has(refused)));
+}
+
+/// A call that has just been accepted.
+fn watched_call(wire: Watched, tamper: Option<fn(&mut CallMessage)>) -> harness::Pair<Watched> {
+    let sides = [CALLER, CALLEE].map(|index| {
+        let address = ([192, 0, 2, 1 + index as u8], 4000).into();
+        harness::Side::new(index, RtcConfig::new(false), address, ())
+    });
+    let mut pair = harness::Pair::new(wire, Duration::ZERO, sides);
+    pair.tamper = tamper;
+    pair.place_with(CALLER, CallMedia::Audio, silence());
+    pair.run_for(Duration::from_millis(1));
+    pair.accept_with(CALLEE, CallMedia::Audio, silence());
+    pair
+}
+
 /// Remembers where datagrams go.
 #[derive(Default)]
 struct Watched {
     wire: DirectWire,
     reached: HashSet<SocketAddr>,
+    /// Loses what DTLS sends.
+    without_dtls: bool,
 }
 
 impl Wire for Watched {
     fn send(&mut self, now: Instant, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
         self.reached.insert(to);
-        self.wire.send(now, from, to, bytes);
+        let is_dtls = bytes.first().is_some_and(|first| (20..=63).contains(first));
+        if !(self.without_dtls && is_dtls) {
+            self.wire.send(now, from, to, bytes);
+        }
     }
 
     fn poll(&mut self, now: Instant) -> Option<Arrival> {
@@ -299,7 +326,27 @@ fn a_call_is_set_up_although_a_fifth_of_all_packets_is_lost() {
         ..Access::default()
     });
     pair.connect(CallMedia::Audio);
+    let early = [CALLER, CALLEE].map(|side| dropped(&mut pair, side));
+    pair.run_for(Duration::from_secs(10));
     for side in [CALLER, CALLEE] {
-        assert_eq!(dropped(&mut pair, side).dtls, 0);
+        assert_eq!(dropped(&mut pair, side), early[side]);
+        assert_eq!(early[side].dtls, 0);
+    }
+}
+
+#[test]
+fn a_peer_without_aes_256_gcm_is_refused_as_soon_as_it_says_so() {
+    for (weak, strong) in [(CALLER, CALLEE), (CALLEE, CALLER)] {
+        let mut transports = [RtcConfig::new(false); 2];
+        transports[weak].srtp_profile = SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80;
+        let mut pair = Pair::with(transports, wan());
+        ring(&mut pair);
+        pair.accept(CALLEE, CallMedia::Audio);
+        let accepted = pair.now();
+        pair.run_until(|pair| pair.sides[strong].ended().is_some());
+        let took = pair.now() - accepted;
+        assert!(took < Duration::from_millis(2_500), "{took:?}");
+        let reason = pair.sides[strong].ended();
+        assert_eq!(reason, Some(EndReason::Refused(Refusal::NoAes256Gcm)));
     }
 }

@@ -68,8 +68,8 @@ pub(crate) struct RtcTransport {
     checks: CheckPacer,
     /// Candidates of this side, for the pace of the ICE agent.
     local_candidates: u32,
-    /// When the library last did what was due.
-    ticked: Instant,
+    /// The library does what is due no sooner than this.
+    next_tick: Instant,
     events: VecDeque<TransportEvent>,
     /// SHA-256 or longer digests from the peer's description.
     fingerprints: Vec<Fingerprint>,
@@ -101,7 +101,7 @@ impl RtcTransport {
             guard,
             checks: CheckPacer::default(),
             local_candidates: 0,
-            ticked: now,
+            next_tick: now,
             events: VecDeque::new(),
             fingerprints: Vec::new(),
             phase: Phase::New,
@@ -315,23 +315,21 @@ impl RtcTransport {
         }
     }
 
-    /// While there is no path, the library checks all pairs at each tick; the more there are, the
-    /// longer it has to wait for the next, or a peer that names many addresses keeps it busy.
-    fn next_tick(&self) -> Instant {
-        let pairs = self.local_candidates * self.guard.known_remotes() as u32;
-        let spacing = CHECK_INTERVAL * pairs;
-        if self.phase == Phase::New && spacing > setup::ICE_TICK {
-            self.ticked + spacing
-        } else {
-            self.ticked
-        }
-    }
-
+    /// Lets the library do what is due.
+    ///
+    /// While there is no path, it checks all pairs at each tick; the more there are, the longer it
+    /// has to wait for the next, or a peer that names many addresses keeps it busy.
     fn tick(&mut self, now: Instant) {
-        if now < self.next_tick() {
+        if self.phase == Phase::New && now < self.next_tick {
             return;
         }
-        self.ticked = now;
+        let pairs = self.local_candidates * self.guard.known_remotes() as u32;
+        let spacing = CHECK_INTERVAL * pairs;
+        self.next_tick = if spacing > setup::ICE_TICK {
+            now + spacing
+        } else {
+            now
+        };
         if let Err(error) = self.pc.handle_timeout(now) {
             tracing::debug!(%error, "transport");
         }
@@ -474,8 +472,11 @@ impl Transport for RtcTransport {
         };
         let lines = self.lines.poll_timeout();
         let checks = self.checks.poll_timeout();
-        let next_tick = self.next_tick();
-        let tick = self.pc.poll_timeout().map(|at| at.max(next_tick));
+        let due = self.pc.poll_timeout();
+        let tick = match self.phase {
+            Phase::New => due.map(|at| at.max(self.next_tick)),
+            _ => due,
+        };
         [tick, handshake, lines, checks].into_iter().flatten().min()
     }
 
@@ -547,3 +548,6 @@ fn local(error: impl std::fmt::Display) -> TransportError {
 fn bad(error: impl std::fmt::Display) -> TransportError {
     TransportError::BadDescription(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,10 @@
-//! The codecs of a call: Opus, VP8 first and alone, RTX for VP8.
+//! The codecs of a call: Opus and VP8.
+//!
+//! There is no RTX (RFC 4588): the library's NACK generator does not see what comes back under
+//! another SSRC and would ask for it again and again. Lost packets come back as they were sent.
 
 use rtc::peer_connection::configuration::media_engine::{
-    MIME_TYPE_OPUS, MIME_TYPE_RTX, MIME_TYPE_VP8, MediaEngine,
+    MIME_TYPE_OPUS, MIME_TYPE_VP8, MediaEngine,
 };
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RtpCodecKind,
@@ -16,14 +19,10 @@ const OPUS: u8 = 111;
 /// Payload type that this side offers for VP8.
 const VP8: u8 = 96;
 
-/// Payload type that this side offers for retransmitted VP8.
-const VP8_RTX: u8 = 97;
-
 pub(super) fn media_engine() -> Result<MediaEngine, Error> {
     let mut engine = MediaEngine::default();
     engine.register_codec(parameters(opus(), OPUS), RtpCodecKind::Audio)?;
     engine.register_codec(parameters(vp8(), VP8), RtpCodecKind::Video)?;
-    engine.register_codec(parameters(rtx(), VP8_RTX), RtpCodecKind::Video)?;
     Ok(engine)
 }
 
@@ -69,17 +68,10 @@ fn vp8() -> RTCRtpCodec {
         clock_rate: 90_000,
         channels: 0,
         sdp_fmtp_line: String::new(),
-        rtcp_feedback: vec![feedback("ccm", "fir")],
-    }
-}
-
-/// RFC 4588.
-fn rtx() -> RTCRtpCodec {
-    RTCRtpCodec {
-        mime_type: MIME_TYPE_RTX.to_owned(),
-        clock_rate: 90_000,
-        channels: 0,
-        sdp_fmtp_line: format!("apt={VP8}"),
-        rtcp_feedback: Vec::new(),
+        rtcp_feedback: vec![
+            feedback("nack", ""),
+            feedback("nack", "pli"),
+            feedback("ccm", "fir"),
+        ],
     }
 }

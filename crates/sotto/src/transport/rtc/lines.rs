@@ -13,9 +13,7 @@ use rtc::peer_connection::message::{RTCMessage, TaggedRTCMessage};
 use rtc::peer_connection::transport::{RTCDtlsTransportState, RTCIceCandidatePair};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtp;
-use rtc::rtp_transceiver::rtp_sender::{
-    RTCRtpCodingParameters, RTCRtpEncodingParameters, RTCRtpRtxParameters,
-};
+use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodingParameters, RTCRtpEncodingParameters};
 use rtc::rtp_transceiver::{
     RTCRtpReceiverId, RTCRtpSenderId, RTCRtpTransceiverDirection, RTCRtpTransceiverInit,
 };
@@ -64,9 +62,6 @@ impl Lines {
         );
         let coding = RTCRtpCodingParameters {
             ssrc: Some(ssrc),
-            rtx: line.is_video().then(|| RTCRtpRtxParameters {
-                ssrc: rng.next_u32(),
-            }),
             ..Default::default()
         };
         let encoding = RTCRtpEncodingParameters {

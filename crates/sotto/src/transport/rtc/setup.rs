@@ -7,10 +7,10 @@ use rtc::dtls::cipher_suite::CipherSuiteId;
 use rtc::ice::candidate::candidate_relay::CandidateRelayConfig;
 use rtc::ice::candidate::candidate_server_reflexive::CandidateServerReflexiveConfig;
 use rtc::ice::mdns::MulticastDnsMode;
-use rtc::interceptor::Slot;
+use rtc::interceptor::{NackGeneratorBuilder, NackResponderBuilder, Slot};
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
 use rtc::peer_connection::configuration::interceptor_registry::{
-    Registry, configure_nack, configure_rtcp_reports, configure_twcc_receiver_only,
+    Registry, configure_rtcp_reports, configure_twcc_receiver_only,
 };
 use rtc::peer_connection::configuration::setting_engine::{SettingEngine, SettingEngineBuilder};
 use rtc::peer_connection::transport::{
@@ -43,11 +43,22 @@ const ICE_KEEPALIVE: Duration = Duration::from_secs(2);
 /// A relay is used at once in relay-only mode; otherwise better paths get this head start.
 const RELAY_WAIT: Duration = Duration::from_millis(500);
 
+/// Between two requests for missing packets.
+const NACK_INTERVAL: Duration = Duration::from_millis(40);
+
+/// Requests for one missing packet: as long as a frame waits for it.
+const MAX_NACKS: u16 = 5;
+
 pub(super) fn peer_connection(now: Instant, config: RtcConfig) -> Result<RTCPeerConnection, Error> {
     let mut media_engine = codecs::media_engine()?;
     // The defaults but for the header extensions of simulcast: no call has it, and all streams
     // are told apart by their SSRC.
-    let registry = configure_nack(Registry::new(), &mut media_engine);
+    let nack = NackGeneratorBuilder::new()
+        .with_interval(NACK_INTERVAL)
+        .with_max_nacks_per_packet(MAX_NACKS);
+    let registry = Registry::new()
+        .with(Slot::NackResponder, NackResponderBuilder::new().build())
+        .with(Slot::NackGenerator, nack.build());
     let registry = configure_twcc_receiver_only(registry, &mut media_engine)?;
     let registry = configure_rtcp_reports(registry)
         .with(nack_limit::slot(), NackLimit::default())
