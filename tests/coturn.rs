@@ -244,7 +244,9 @@ impl Coturn {
     /// Sends Binding requests (RFC 8489) until one is answered.
     fn wait_until_it_answers(&self) {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_millis(100)))
+            .unwrap();
         let mut request = [0; 20];
         request[1] = 1;
         request[4..8].copy_from_slice(&0x2112_A442_u32.to_be_bytes());
