@@ -13,6 +13,9 @@ pub enum MediaError {
     /// A codec refused its input.
     #[error(transparent)]
     Codec(#[from] CodecError),
+    /// A device or another source or sink of the application failed.
+    #[error("{0}")]
+    Device(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// A media file, and what is wrong with it.

@@ -17,6 +17,7 @@ use crate::engine::{Action, Engine};
 use crate::media::MediaStreams;
 use crate::network::Network;
 use crate::phone::{Call, CallError, CallEvent, Ended, IncomingCall, PhoneEvent};
+use crate::pipeline::LineChange;
 use crate::statistics::Statistics;
 use crate::transport::{MediaLine, RtcConfig, SrtpProfile};
 
@@ -51,10 +52,10 @@ pub(crate) enum Command {
     },
     /// End everything.
     Close,
-    SetMuted {
+    Change {
         key: CallKey,
         line: MediaLine,
-        muted: bool,
+        change: LineChange,
     },
     Statistics {
         key: CallKey,
@@ -310,9 +311,9 @@ impl Driver {
                     self.engine.hang_up(now, call_id);
                 }
             }
-            Command::SetMuted { key, line, muted } => {
+            Command::Change { key, line, change } => {
                 if self.call_id(key).is_some() {
-                    self.engine.set_muted(line, muted);
+                    self.engine.change(now, line, change);
                 }
             }
             // Ends the loop that calls this.

@@ -17,6 +17,7 @@ use rand::CryptoRng;
 use crate::config::Config;
 use crate::gather::ReachableServer;
 use crate::media::MediaStreams;
+use crate::pipeline::LineChange;
 use crate::session::{Session, SessionEvent};
 use crate::statistics::Statistics;
 use crate::transport::{Datagram, MediaLine, RtcConfig, TransportError};
@@ -49,7 +50,8 @@ pub(crate) struct Engine {
     session: Option<Session>,
     /// Streams of the call that is placed or accepted, until it goes live.
     streams: Option<MediaStreams>,
-    muted: Vec<(MediaLine, bool)>,
+    /// Wait for the session.
+    changes: Vec<(MediaLine, LineChange)>,
     actions: VecDeque<Action>,
     /// What a closed session still has to say.
     farewell: VecDeque<Datagram>,
@@ -76,7 +78,7 @@ impl Engine {
             transport,
             session: None,
             streams: None,
-            muted: Vec::new(),
+            changes: Vec::new(),
             actions: VecDeque::new(),
             farewell: VecDeque::new(),
             failure: None,
@@ -91,7 +93,7 @@ impl Engine {
     ) -> Result<CallId, PlaceError> {
         let call_id = self.machine.place(now, media)?;
         self.streams = Some(streams);
-        self.muted.clear();
+        self.changes.clear();
         self.run(now);
         Ok(call_id)
     }
@@ -105,7 +107,7 @@ impl Engine {
     ) -> Result<(), NotRinging> {
         self.machine.accept(now, call_id, media)?;
         self.streams = Some(streams);
-        self.muted.clear();
+        self.changes.clear();
         self.run(now);
         Ok(())
     }
@@ -124,10 +126,11 @@ impl Engine {
         self.run(now);
     }
 
-    pub(crate) fn set_muted(&mut self, line: MediaLine, muted: bool) {
+    /// Attaches, detaches or mutes a source of the current call.
+    pub(crate) fn change(&mut self, now: Instant, line: MediaLine, change: LineChange) {
         match &mut self.session {
-            Some(session) => session.set_muted(line, muted),
-            None => self.muted.push((line, muted)),
+            Some(session) => session.change(now, line, change),
+            None => self.changes.push((line, change)),
         }
     }
 
@@ -268,8 +271,8 @@ impl Engine {
         let streams = self.streams.take().unwrap_or_default();
         match Session::open(now, self.transport, open, streams, &mut self.rng) {
             Ok((mut session, description)) => {
-                for (line, muted) in self.muted.drain(..) {
-                    session.set_muted(line, muted);
+                for (line, change) in self.changes.drain(..) {
+                    session.change(now, line, change);
                 }
                 self.session = Some(session);
                 self.machine.handle_local_description(now, description);

@@ -16,7 +16,8 @@ use rand::rngs::StdRng;
 
 use crate::config::Config;
 use crate::engine::{Action, Engine};
-use crate::media::{MediaStreams, OutgoingFrame};
+use crate::media::MediaStreams;
+use crate::pipeline::OutgoingFrame;
 use crate::statistics::Statistics;
 use crate::transport::{MediaLine, RtcConfig};
 

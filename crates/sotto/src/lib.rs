@@ -70,6 +70,7 @@ pub mod harness;
 pub mod media;
 mod network;
 mod phone;
+mod pipeline;
 mod session;
 mod statistics;
 mod transport;
@@ -80,7 +81,7 @@ pub use call_core::{
 };
 pub use call_signal::{CallId, CallMedia, SignalChannel};
 pub use config::{Config, ConfigError};
-pub use media::MediaStreams;
+pub use media::{MediaStreams, Source};
 pub use phone::{Call, CallError, CallEvent, Ended, IncomingCall, Phone, PhoneEvent};
 pub use statistics::{AudioStatistics, FrameStatistics, Statistics};
 pub use transport::{

@@ -11,7 +11,8 @@ use tokio::task::JoinHandle;
 
 use crate::config::{Config, ConfigError};
 use crate::driver::{self, CallKey, Command};
-use crate::media::MediaStreams;
+use crate::media::{MediaStreams, Source};
+use crate::pipeline::LineChange;
 use crate::statistics::Statistics;
 use crate::transport::{MediaLine, SrtpProfile};
 
@@ -63,6 +64,9 @@ pub enum CallError {
     /// The signal channel is closed.
     #[error("the signal channel to this contact is closed")]
     ChannelClosed,
+    /// A source of video for a line of audio, or the other way round.
+    #[error("audio goes to the microphone or the screen's sound, video to camera or screen")]
+    WrongKind,
 }
 
 impl Phone {
@@ -248,8 +252,32 @@ impl Call {
     /// Stops sending a source, or resumes. Nothing is sent while muted, by which SimpleX's peers
     /// tell that a source is off.
     pub fn set_muted(&self, line: MediaLine, muted: bool) {
+        self.change(line, LineChange::Mute(muted));
+    }
+
+    /// Begins to send `source`, in the place of what was attached to `line` before. That is how a
+    /// camera or a screen joins a call: there is no new negotiation. A peer of SimpleX's older
+    /// generation has no line for a screen, and in an audio call none for a camera.
+    ///
+    /// # Errors
+    /// [`CallError::WrongKind`] if a video is attached to an audio line, or the other way round.
+    pub fn attach(&self, line: MediaLine, source: Source) -> Result<(), CallError> {
+        if source.is_video() != line.is_video() {
+            return Err(CallError::WrongKind);
+        }
+        self.change(line, LineChange::Attach(source));
+        Ok(())
+    }
+
+    /// Stops sending what is attached to `line`, for good, and drops it.
+    pub fn detach(&self, line: MediaLine) {
+        self.change(line, LineChange::Detach);
+    }
+
+    fn change(&self, line: MediaLine, change: LineChange) {
         let key = self.key;
-        let _ = self.commands.send(Command::SetMuted { key, line, muted });
+        // After the end of the call there is nothing to change.
+        let _ = self.commands.send(Command::Change { key, line, change });
     }
 
     /// Figures of the call now; `None` before it is accepted and after it has ended.

@@ -14,7 +14,8 @@ use call_signal::{IceCandidate, SessionDescription};
 use rand::CryptoRng;
 
 use crate::gather::{GatherEvent, Gatherer, Incoming, ReachableServer};
-use crate::media::{MediaStreams, OutgoingFrame, Pipeline};
+use crate::media::MediaStreams;
+use crate::pipeline::{LineChange, OutgoingFrame, Pipeline};
 use crate::statistics::{AudioStatistics, FrameStatistics};
 use crate::transport::{
     Datagram, EncodedFrame, MediaLine, ReceivedFrame, RtcConfig, RtcTransport, Transport as _,
@@ -50,7 +51,8 @@ pub(crate) struct Session {
     connected: Option<Instant>,
     /// Why media failed.
     failure: Option<String>,
-    muted: Vec<(MediaLine, bool)>,
+    /// Wait for the pipeline.
+    changes: Vec<(MediaLine, LineChange)>,
 }
 
 /// Frame encryption of one call: one key, both directions (SimpleX's form).
@@ -85,7 +87,7 @@ impl Session {
             accepted: now,
             connected: None,
             failure: None,
-            muted: Vec::new(),
+            changes: Vec::new(),
         };
         Ok((session, description))
     }
@@ -172,10 +174,10 @@ impl Session {
         self.after(now);
     }
 
-    pub(crate) fn set_muted(&mut self, line: MediaLine, muted: bool) {
+    pub(crate) fn change(&mut self, now: Instant, line: MediaLine, change: LineChange) {
         match &mut self.pipeline {
-            Some(pipeline) => pipeline.set_muted(line, muted),
-            None => self.muted.push((line, muted)),
+            Some(pipeline) => pipeline.change(now, line, change),
+            None => self.changes.push((line, change)),
         }
     }
 
@@ -211,9 +213,8 @@ impl Session {
     }
 
     pub(crate) fn audio_statistics(&self) -> Option<AudioStatistics> {
-        self.pipeline
-            .as_ref()
-            .map(|pipeline| AudioStatistics::new(&pipeline.audio_statistics()))
+        let stats = self.pipeline.as_ref()?.audio_statistics()?;
+        Some(AudioStatistics::new(&stats))
     }
 
     pub(crate) fn times(&self) -> SessionTimes {
@@ -305,12 +306,11 @@ impl Session {
             TransportEvent::Frame(frame) => self.on_frame(frame),
             TransportEvent::KeyFrameNeeded(line) => self.request_key_frame(now, line),
             TransportEvent::KeyFrameRequested(line) => self.serve_key_frame(now, line),
-            TransportEvent::LossReported(MediaLine::Microphone, lost) => {
+            TransportEvent::LossReported(line, lost) => {
                 if let Some(pipeline) = &mut self.pipeline {
-                    pipeline.set_loss(lost);
+                    pipeline.set_loss(line, lost);
                 }
             }
-            TransportEvent::LossReported(..) => {}
         }
     }
 
@@ -320,8 +320,8 @@ impl Session {
         };
         match Pipeline::new(now, streams) {
             Ok(mut pipeline) => {
-                for (line, muted) in self.muted.drain(..) {
-                    pipeline.set_muted(line, muted);
+                for (line, change) in self.changes.drain(..) {
+                    pipeline.change(now, line, change);
                 }
                 self.pipeline = Some(pipeline);
                 self.connected = Some(now);
@@ -369,18 +369,15 @@ impl Session {
         let Some(pipeline) = &mut self.pipeline else {
             return;
         };
-        match line {
-            MediaLine::Microphone => pipeline.receive_audio(arrived, sequence, timestamp, data),
-            MediaLine::Camera => {
-                let key = is_vp8_key_frame(&data);
-                if key {
-                    self.transport.key_frame_seen(line);
-                }
-                if key || continuous {
-                    pipeline.receive_video(timestamp, data);
-                }
-            }
-            MediaLine::ScreenAudio | MediaLine::Screen => {}
+        if !line.is_video() {
+            return pipeline.receive_audio(line, arrived, sequence, timestamp, data);
+        }
+        let key = is_vp8_key_frame(&data);
+        if key {
+            self.transport.key_frame_seen(line);
+        }
+        if key || continuous {
+            pipeline.receive_video(line, timestamp, data);
         }
     }
 

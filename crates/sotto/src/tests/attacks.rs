@@ -304,6 +304,7 @@ fn silence() -> MediaStreams {
         audio_out: None,
         video_in: None,
         video_out: None,
+        ..MediaStreams::default()
     }
 }
 

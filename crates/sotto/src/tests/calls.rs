@@ -7,7 +7,9 @@ use call_signal::{CallDhPublicKey, CallEvent, CallMedia, CallMessage, IceCandida
 use netem::{Access, LinkConfig, Loss, Probability};
 use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 
-use super::pair::{CALLEE, CALLER, Pair, Side};
+use super::pair::{CALLEE, CALLER, Pair, Pattern, Side, Tone};
+use crate::media::Source;
+use crate::pipeline::LineChange;
 use crate::transport::{MediaLine, RtcConfig, SrtpProfile};
 
 fn wan() -> Access {
@@ -93,16 +95,12 @@ fn a_muted_source_sends_nothing_and_comes_back() {
     let mut pair = Pair::on(wan());
     pair.connect(CallMedia::Audio);
     pair.run_for(Duration::from_secs(1));
-    pair.sides[CALLER]
-        .engine
-        .set_muted(MediaLine::Microphone, true);
+    pair.change(CALLER, MediaLine::Microphone, LineChange::Mute(true));
     pair.run_for(Duration::from_millis(100));
     let before = sent_packets(&mut pair, CALLER);
     pair.run_for(Duration::from_secs(4));
     assert_eq!(sent_packets(&mut pair, CALLER), before);
-    pair.sides[CALLER]
-        .engine
-        .set_muted(MediaLine::Microphone, false);
+    pair.change(CALLER, MediaLine::Microphone, LineChange::Mute(false));
     let heard = pair.sides[CALLEE].ends.heard.samples().len();
     pair.run_for(Duration::from_secs(2));
     let samples = pair.sides[CALLEE].ends.heard.samples();
@@ -326,4 +324,29 @@ fn a_hang_up_reaches_the_peer_by_the_transport_where_signalling_is_cut() {
     pair.run_until(|pair| pair.sides[CALLEE].ended().is_some());
     assert_eq!(pair.sides[CALLEE].ended(), Some(EndReason::PeerHungUp));
     assert!(pair.now() - hung_up < Duration::from_secs(1));
+}
+
+#[test]
+fn camera_and_screen_join_and_leave_without_a_new_negotiation() {
+    let mut pair = Pair::on(wan());
+    pair.connect(CallMedia::Audio);
+    pair.change(CALLER, MediaLine::Camera, LineChange::Detach);
+    pair.run_for(Duration::from_millis(500));
+    let camera = pair.sides[CALLEE].ends.seen.frames().len();
+    pair.run_for(Duration::from_secs(1));
+    assert_eq!(pair.sides[CALLEE].ends.seen.frames().len(), camera);
+
+    let screen = || LineChange::Attach(Source::Video(Box::new(Pattern::default())));
+    let sound = LineChange::Attach(Source::Audio(Box::new(Tone::default())));
+    pair.change(CALLER, MediaLine::Screen, screen());
+    pair.change(CALLER, MediaLine::ScreenAudio, sound);
+    pair.change(CALLER, MediaLine::Camera, screen());
+    pair.run_for(Duration::from_secs(2));
+    let ends = &pair.sides[CALLEE].ends;
+    assert!(ends.screen.frames().len() > 50);
+    assert!(ends.seen.frames().len() > camera + 50);
+    let heard = ends.screen_sound.samples();
+    let loud = heard.iter().filter(|s| s.unsigned_abs() > 1_000).count();
+    assert!(loud > 24_000, "{loud} samples of the screen are loud");
+    assert!(pair.sides[CALLER].ends.screen.frames().is_empty());
 }

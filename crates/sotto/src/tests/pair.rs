@@ -14,7 +14,8 @@ use netem::{Access, HostId, Network, Place};
 use crate::harness::{self, Arrival, Wire};
 pub(super) use crate::harness::{CALLEE, CALLER};
 use crate::media::MediaStreams;
-use crate::transport::RtcConfig;
+use crate::pipeline::LineChange;
+use crate::transport::{MediaLine, RtcConfig};
 
 /// Delay of the signal channel, one way.
 const SIGNAL_DELAY: Duration = Duration::from_millis(50);
@@ -27,6 +28,8 @@ pub(super) struct Ends {
     pub(super) host: HostId,
     pub(super) heard: Recording,
     pub(super) seen: Seen,
+    pub(super) screen: Seen,
+    pub(super) screen_sound: Recording,
 }
 
 impl Wire for Network {
@@ -64,6 +67,8 @@ impl Pair {
                 host,
                 heard: Recording::default(),
                 seen: Seen::default(),
+                screen: Seen::default(),
+                screen_sound: Recording::default(),
             };
             Side::new(index, transports[index], address, ends)
         };
@@ -87,6 +92,11 @@ impl Pair {
         let call_id = self.sides[by].engine.current_call().expect("no call");
         self.sides[by].engine.hang_up(now, call_id);
         self.settle();
+    }
+
+    pub(super) fn change(&mut self, by: usize, line: MediaLine, change: LineChange) {
+        let now = self.now();
+        self.sides[by].engine.change(now, line, change);
     }
 
     /// Places a call, accepts it as soon as it rings, and runs until both are connected.
@@ -122,13 +132,15 @@ impl Ends {
             audio_out: Some(Box::new(self.heard.clone())),
             video_in: Some(Box::new(Pattern::default())),
             video_out: Some(Box::new(self.seen.clone())),
+            screen_out: Some(Box::new(self.screen.clone())),
+            screen_audio_out: Some(Box::new(self.screen_sound.clone())),
         }
     }
 }
 
 /// A speech-like source: a tone whose loudness changes four times a second.
 #[derive(Default)]
-struct Tone {
+pub(super) struct Tone {
     sample: u64,
 }
 
@@ -167,7 +179,7 @@ impl AudioSink for Recording {
 
 /// Frames of 4 kB that say which they are; a key frame each second or on request.
 #[derive(Default)]
-struct Pattern {
+pub(super) struct Pattern {
     number: u32,
     key_frame_wanted: bool,
 }

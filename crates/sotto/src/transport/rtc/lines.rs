@@ -92,7 +92,8 @@ impl Lines {
             packetizer: line
                 .is_video()
                 .then(|| Packetizer::new(MAX_RTP_PAYLOAD, rng.next_u32() as u16)),
-            assembler: (line == MediaLine::Camera)
+            assembler: line
+                .is_video()
                 .then(|| FrameAssembler::new(AssemblerConfig::default())),
             remote_ssrc: None,
             peer_fraction_lost: None,
@@ -260,19 +261,18 @@ impl Lines {
         };
         let rtp::Packet { header, payload } = packet;
         line.last_sequence = header.sequence_number;
-        match (line.line, &mut line.assembler) {
-            (MediaLine::Camera, Some(assembler)) => assembler.insert(
+        match &mut line.assembler {
+            Some(assembler) => assembler.insert(
                 arrived,
                 header.sequence_number,
                 header.timestamp,
                 header.marker,
                 &payload,
             ),
-            (MediaLine::Microphone, _) if !payload.is_empty() => {
+            None if !payload.is_empty() => {
                 events.push_back(line.frame(header.timestamp, payload, arrived, true));
             }
-            // Nothing shows a screen yet; its packets are counted and no key frame is asked for.
-            _ => {}
+            None => {}
         }
     }
 
