@@ -392,3 +392,69 @@ impl Server {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOCKET: ([u8; 4], u16) = ([192, 0, 2, 1], 4000);
+    const STRANGER: ([u8; 4], u16) = ([198, 51, 100, 9], 9);
+
+    fn turn(address: SocketAddr) -> ReachableServer {
+        ReachableServer {
+            server: "turn:user:password@203.0.113.1".parse().unwrap(),
+            address,
+            base: SOCKET.into(),
+        }
+    }
+
+    fn events(gatherer: &mut Gatherer) -> Vec<GatherEvent> {
+        std::iter::from_fn(|| gatherer.poll_event()).collect()
+    }
+
+    #[test]
+    fn the_wait_for_servers_begins_when_they_are_known() {
+        let t0 = Instant::now();
+        let mut gatherer = Gatherer::new(true);
+        assert_eq!(gatherer.poll_timeout(), None);
+        let late = t0 + GATHER_TIMEOUT * 2;
+        gatherer.add_server(late, &turn(([203, 0, 113, 1], 3478).into()));
+        gatherer.all_added(late);
+        gatherer.handle_timeout(late);
+        assert!(events(&mut gatherer).is_empty());
+        gatherer.handle_timeout(late + GATHER_TIMEOUT);
+        assert!(matches!(events(&mut gatherer)[..], [GatherEvent::Complete]));
+    }
+
+    #[test]
+    fn without_servers_gathering_is_over_at_once() {
+        let mut gatherer = Gatherer::new(false);
+        gatherer.add_socket(SOCKET.into());
+        gatherer.all_added(Instant::now());
+        assert!(matches!(
+            events(&mut gatherer)[..],
+            [
+                GatherEvent::Candidate(LocalCandidate::Host(_)),
+                GatherEvent::Complete
+            ]
+        ));
+    }
+
+    #[test]
+    fn in_relay_only_mode_nothing_passes_between_a_socket_and_a_peer() {
+        let now = Instant::now();
+        let mut gatherer = Gatherer::new(true);
+        gatherer.add_socket(SOCKET.into());
+        gatherer.all_added(now);
+        assert!(matches!(events(&mut gatherer)[..], [GatherEvent::Complete]));
+        let incoming = gatherer.handle_datagram(now, SOCKET.into(), STRANGER.into(), b"\x00\x01");
+        assert!(matches!(incoming, Incoming::Consumed));
+        let datagram = Datagram {
+            local: SOCKET.into(),
+            peer: STRANGER.into(),
+            bytes: Bytes::from_static(b"media"),
+        };
+        gatherer.send(now, datagram);
+        assert!(gatherer.poll_datagram().is_none());
+    }
+}
