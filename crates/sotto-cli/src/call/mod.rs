@@ -32,7 +32,7 @@ pub(crate) struct CallArgs {
     role: Role,
     #[command(flatten)]
     files: MediaFiles,
-    /// STUN or TURN server, one each time: stun:host:port, turn:user:password@host:port, turns:…
+    /// STUN or TURN server, one each time: stun:host:port, turn:user:password@host:port
     #[arg(long, value_name = "URL")]
     ice: Vec<String>,
     /// Let nothing but relayed addresses leave this machine; needs a TURN server

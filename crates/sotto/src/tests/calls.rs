@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use call_core::{EndReason, Event, Refusal};
 use call_signal::{CallDhPublicKey, CallEvent, CallMedia, CallMessage, IceCandidate};
-use netem::{Access, LinkConfig, Loss, Probability};
+use netem::{Access, Jitter, LinkConfig, Loss, Probability};
 use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 
 use super::pair::{CALLEE, CALLER, Pair, Pattern, Side, Tone};
@@ -349,4 +349,27 @@ fn camera_and_screen_join_and_leave_without_a_new_negotiation() {
     let loud = heard.iter().filter(|s| s.unsigned_abs() > 1_000).count();
     assert!(loud > 24_000, "{loud} samples of the screen are loud");
     assert!(pair.sides[CALLER].ends.screen.frames().is_empty());
+}
+
+#[test]
+fn a_lossy_network_delays_the_handshake_but_does_not_end_it() {
+    for jitter in [0, 80] {
+        let lossy = LinkConfig {
+            loss: Loss::Independent(Probability::percent(10.0)),
+            jitter: Jitter::Normal {
+                deviation: Duration::from_millis(jitter),
+            },
+            ..LinkConfig::with_delay(Duration::from_millis(10))
+        };
+        let access = Access {
+            up: lossy,
+            ..Access::default()
+        };
+        for seed in 0..60 {
+            let mut pair = Pair::seeded(seed, [RtcConfig::new(false); 2], access);
+            pair.connect(CallMedia::Audio);
+            let ended = pair.sides.each_ref().map(Side::ended);
+            assert_eq!(ended, [None, None], "seed {seed}, jitter {jitter} ms");
+        }
+    }
 }

@@ -57,7 +57,11 @@ impl Pair {
     }
 
     pub(super) fn with(transports: [RtcConfig; 2], access: Access) -> Self {
-        let mut network = Network::new(7);
+        Self::seeded(7, transports, access)
+    }
+
+    pub(super) fn seeded(seed: u64, transports: [RtcConfig; 2], access: Access) -> Self {
+        let mut network = Network::new(seed);
         let mut side = |index: usize, port: u16| {
             let address: SocketAddr = ([192, 0, 2, 1 + index as u8], port).into();
             let host = network

@@ -239,7 +239,7 @@ impl RtcTransport {
         let certificates = self.lines.remote_certificates(&mut self.pc);
         let Some(certificate) = certificates.first() else {
             if self.library_connected {
-                self.refuse(Refusal::Fingerprint);
+                self.refuse(self.guard.handshake_refusal());
             }
             return;
         };

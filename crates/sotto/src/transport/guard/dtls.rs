@@ -1,5 +1,7 @@
 //! DTLS records before they are authenticated (RFC 6347).
 
+use std::collections::HashSet;
+
 use call_core::Refusal;
 
 /// Most plaintext handshake fragments in the life of a transport. A handshake has some ten, and as
@@ -42,6 +44,8 @@ const HELLO_VERIFY_REQUEST: u8 = 3;
 #[derive(Default)]
 pub(super) struct DtlsGuard {
     plain_fragments: usize,
+    /// Plaintext fragments that were admitted.
+    seen: HashSet<Fragment>,
     sealed: usize,
     /// Bytes that were admitted before the transport was connected.
     bytes: usize,
@@ -53,10 +57,15 @@ pub(super) struct DtlsGuard {
     alert: Option<u8>,
 }
 
+/// Names a fragment: sequence number of its message, offset and length.
+type Fragment = (u16, usize, usize);
+
 /// What is in a datagram.
 #[derive(Default)]
 struct Content {
-    fragments: usize,
+    fragments: Vec<Fragment>,
+    /// There is more than plaintext handshake messages.
+    other: bool,
     sealed: usize,
     beyond_hello: bool,
     alert: Option<u8>,
@@ -68,13 +77,17 @@ impl DtlsGuard {
         let Some(content) = read(bytes) else {
             return false;
         };
-        let within = self.plain_fragments + content.fragments <= MAX_PLAIN_FRAGMENTS
+        if !connected && self.is_repetition(&content) {
+            return false;
+        }
+        let within = self.plain_fragments + content.fragments.len() <= MAX_PLAIN_FRAGMENTS
             && self.sealed + content.sealed <= MAX_SEALED_HANDSHAKE
             && (connected || self.bytes + bytes.len() <= MAX_HANDSHAKE_BYTES);
         if !within {
             return false;
         }
-        self.plain_fragments += content.fragments;
+        self.plain_fragments += content.fragments.len();
+        self.seen.extend(content.fragments);
         self.sealed += content.sealed;
         self.answered = true;
         self.agreed |= content.beyond_hello;
@@ -83,6 +96,15 @@ impl DtlsGuard {
             self.alert = self.alert.or(content.alert);
         }
         true
+    }
+
+    /// Whether the peer only repeats itself. Each side repeats its flight after a second without
+    /// progress, and the library begins that second anew with whatever comes in: where both sides
+    /// wait, neither would ever repeat. The first message (number 0) is repeated to a side that
+    /// has no timer yet, so it passes.
+    fn is_repetition(&self, content: &Content) -> bool {
+        let repeated = |fragment: &Fragment| fragment.0 != 0 && self.seen.contains(fragment);
+        !content.other && !content.fragments.is_empty() && content.fragments.iter().all(repeated)
     }
 
     /// Looks for an alert of our own.
@@ -127,6 +149,7 @@ fn read(datagram: &[u8]) -> Option<Content> {
         if body.is_empty() || (version != DTLS_1_0 && version != DTLS_1_2) {
             return None;
         }
+        content.other |= (header[0], epoch) != (HANDSHAKE, 0);
         match (header[0], epoch) {
             (CHANGE_CIPHER_SPEC, 0) if body == [1] => {}
             (ALERT, 0) => {
@@ -168,7 +191,8 @@ fn read_fragments(mut body: &[u8], content: &mut Content) -> Option<()> {
         {
             return None;
         }
-        content.fragments += 1;
+        let message = u16::from_be_bytes([header[4], header[5]]);
+        content.fragments.push((message, offset, present));
         content.beyond_hello |= !matches!(header[0], CLIENT_HELLO | HELLO_VERIFY_REQUEST);
         body = rest;
     }
