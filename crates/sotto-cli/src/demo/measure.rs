@@ -56,7 +56,8 @@ pub(super) fn both(
         heard.late_ms = started_ms(recording, side)
             .zip(started_ms(recording, side.peer()))
             .map(|(played, spoken)| played - spoken);
-        let Some(offset) = offset(spoken, &heard.samples) else {
+        let late = heard.late_ms.map_or(0, |ms| (ms / SAMPLE_MS) as i64);
+        let Some(offset) = offset(spoken, &heard.samples, late) else {
             continue;
         };
         let offset_ms = offset as f64 * SAMPLE_MS;
@@ -82,14 +83,18 @@ fn started_ms(recording: &Recording, side: Side) -> Option<f64> {
     recording.last(side)?.media_started_unix_ms
 }
 
-/// By how many samples `heard` has the same sound later than `spoken`, in their own times.
-fn offset(spoken: &[i16], heard: &[i16]) -> Option<i64> {
+/// By how many samples `heard` has the same sound later than `spoken`, in their own times, where
+/// `heard` begins `late` samples after `spoken` (before, if negative).
+fn offset(spoken: &[i16], heard: &[i16], late: i64) -> Option<i64> {
+    // What was said before the other side listened, or heard before anything was said.
+    let (missed, idle) = (late.max(0) as usize, late.min(0).unsigned_abs() as usize);
+    let (spoken, heard) = (spoken.get(missed..)?, heard.get(idle..)?);
     let spoken = spoken.get(..FIRST_LOOK).unwrap_or(spoken);
     // Speech may repeat itself: what is heard of the repetition must not be looked at.
     let heard = heard.get(..spoken.len() + LEAD).unwrap_or(heard);
     let led = [&vec![0; LEAD], heard].concat();
     let delay = measure::delay(spoken, &led)?;
-    Some(samples(delay.ms) - LEAD as i64)
+    Some(samples(delay.ms) - LEAD as i64 + idle as i64 - missed as i64)
 }
 
 /// Offsets in milliseconds of pieces of the speech, around that of the whole.
@@ -141,11 +146,16 @@ mod tests {
     fn an_offset_may_be_negative() {
         let spoken = babble(96_000);
         assert_eq!(
-            offset(&spoken, &[&vec![0; 4_800], &spoken[..]].concat()),
+            offset(&spoken, &[&vec![0; 4_800], &spoken[..]].concat(), 0),
             Some(4_800)
         );
-        assert_eq!(offset(&spoken, &spoken[2_400..]), Some(-2_400));
-        assert_eq!(offset(&spoken, &vec![0; 96_000]), None);
+        assert_eq!(offset(&spoken, &spoken[2_400..], 0), Some(-2_400));
+        // The other side began to listen a second later, or a second earlier.
+        let late = [&vec![0; 960], &spoken[48_000..]].concat();
+        assert_eq!(offset(&spoken, &late, 48_000), Some(960 - 48_000));
+        let early = [&vec![0; 48_960], &spoken[..]].concat();
+        assert_eq!(offset(&spoken, &early, -48_000), Some(48_960));
+        assert_eq!(offset(&spoken, &vec![0; 96_000], 0), None);
     }
 
     #[test]
