@@ -7,16 +7,21 @@
 mod core;
 mod media;
 mod signal;
+mod smp;
 
 pub use crate::core::{candidate_line, frame, ice_servers, sdp};
 pub use media::{jitter_buffer, vp8_packets};
 pub use signal::{candidates, chat_body, lz_string};
+pub use smp::{
+    smp_address, smp_command, smp_envelope, smp_error, smp_handshake, smp_proxy, smp_queue_uri,
+    smp_response, smp_transmission,
+};
 
 /// A check: takes any bytes, panics if a rule is broken.
 pub type Check = fn(&[u8]);
 
 /// Every check with its name, which is that of its fuzz target and of its corpus.
-pub const CHECKS: [(&str, Check); 9] = [
+pub const CHECKS: [(&str, Check); 18] = [
     ("candidate_line", candidate_line),
     ("candidates", candidates),
     ("chat_body", chat_body),
@@ -25,5 +30,14 @@ pub const CHECKS: [(&str, Check); 9] = [
     ("jitter_buffer", jitter_buffer),
     ("lz_string", lz_string),
     ("sdp", sdp),
+    ("smp_address", smp_address),
+    ("smp_command", smp_command),
+    ("smp_envelope", smp_envelope),
+    ("smp_error", smp_error),
+    ("smp_handshake", smp_handshake),
+    ("smp_proxy", smp_proxy),
+    ("smp_queue_uri", smp_queue_uri),
+    ("smp_response", smp_response),
+    ("smp_transmission", smp_transmission),
     ("vp8_packets", vp8_packets),
 ];
