@@ -1,0 +1,200 @@
+//! A running relay: listeners, one task for each connection, upkeep, and an orderly end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use smp_transport::ServerTls;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::connection;
+use crate::handshake::{Opened, open};
+use crate::relay::Relay;
+use crate::store::Store;
+use crate::upkeep;
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 4096;
+
+/// Silence after which TCP asks whether the peer is there, and between such questions.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Questions without answer after which the peer is gone.
+const KEEPALIVE_PROBES: u32 = 4;
+
+/// A pause after the system has no room for another connection.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// How long connections may take to finish when the relay stops.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// A relay with its sockets.
+pub struct Server<S: Store> {
+    relay: Arc<Relay<S>>,
+    tls: Arc<ServerTls>,
+    listeners: Vec<TcpListener>,
+}
+
+impl<S: Store> Server<S> {
+    /// Listens on the configured addresses.
+    ///
+    /// # Errors
+    /// What the system says, with the address that can't be used.
+    pub fn bind(relay: Arc<Relay<S>>, tls: Arc<ServerTls>) -> io::Result<Self> {
+        let sockets = relay.config.listen.sockets();
+        let listeners = sockets.map(|address| {
+            listen(address)
+                .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
+        });
+        let listeners = listeners.collect::<io::Result<_>>()?;
+        Ok(Self {
+            relay,
+            tls,
+            listeners,
+        })
+    }
+
+    /// Where the relay listens; the port is known here if the configuration left it open.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        self.listeners.iter().map(TcpListener::local_addr).collect()
+    }
+
+    /// Serves until `stop` says so; then every command that was read is answered, and the store is
+    /// closed.
+    ///
+    /// # Errors
+    /// If the store can't be closed in order.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), crate::store::StoreError> {
+        let Self {
+            relay,
+            tls,
+            listeners,
+        } = self;
+        let room = Arc::new(Semaphore::new(relay.config.limits.connections));
+        let connections = TaskTracker::new();
+        let mut services = JoinSet::new();
+        services.spawn(upkeep::run(Arc::clone(&relay), stop.clone()));
+        for listener in listeners {
+            let door = Door {
+                relay: Arc::clone(&relay),
+                tls: Arc::clone(&tls),
+                room: Arc::clone(&room),
+                connections: connections.clone(),
+                stop: stop.clone(),
+            };
+            services.spawn(door.accept(listener));
+        }
+        while services.join_next().await.is_some() {}
+        connections.close();
+        if timeout(FAREWELL, connections.wait()).await.is_err() {
+            tracing::warn!("some connections did not end in time and were dropped");
+        }
+        relay.store.close().await
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// What a listener needs to let clients in.
+struct Door<S: Store> {
+    relay: Arc<Relay<S>>,
+    tls: Arc<ServerTls>,
+    room: Arc<Semaphore>,
+    connections: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl<S: Store> Door<S> {
+    async fn accept(self, listener: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                () = self.stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => self.let_in(stream),
+                Err(error) => {
+                    // A client that gave up is its own matter; a lack of files or memory passes.
+                    tracing::debug!("accept: {error}");
+                    sleep(BREATH).await;
+                }
+            }
+        }
+    }
+
+    fn let_in(&self, stream: TcpStream) {
+        let metrics = &self.relay.metrics;
+        metrics.connections_total.inc();
+        let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
+            metrics.connections_refused.inc();
+            return;
+        };
+        let (relay, tls) = (Arc::clone(&self.relay), Arc::clone(&self.tls));
+        self.connections
+            .spawn(client(relay, tls, stream, place, self.stop.clone()));
+    }
+}
+
+/// Small writes go at once, and a peer that is gone is noticed: a subscriber may be silent for
+/// hours, so only the network can tell.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE)
+        .with_retries(KEEPALIVE_PROBES);
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(KEEPALIVE * KEEPALIVE_PROBES))
+}
+
+/// One client, from TCP to the end.
+async fn client<S: Store>(
+    relay: Arc<Relay<S>>,
+    tls: Arc<ServerTls>,
+    stream: TcpStream,
+    _place: OwnedSemaphorePermit,
+    stop: CancellationToken,
+) {
+    if prepare(&stream).is_err() {
+        return;
+    }
+    let limit = relay.config.limits.handshake();
+    let opened = tokio::select! {
+        () = stop.cancelled() => return,
+        opened = timeout(limit, open(&relay, &tls, stream)) => opened,
+    };
+    match opened {
+        Ok(Ok(Opened::Smp(session, io))) => {
+            connection::serve(&relay, *session, io, stop).await;
+        }
+        Ok(Ok(Opened::Web(session, io))) => {
+            connection::serve(&relay, *session, io, stop).await;
+        }
+        Ok(Err(error)) => {
+            relay.metrics.handshakes_failed.inc();
+            tracing::debug!("handshake: {error}");
+        }
+        Err(_) => {
+            relay.metrics.handshakes_failed.inc();
+        }
+    }
+}
