@@ -36,14 +36,15 @@ impl BasicAuth {
         &self.0
     }
 
-    /// Reads a short string.
+    /// Reads a short string. One that is no password is taken as well and equals no password: whoever
+    /// sends it is told that it is wrong, as the document has it, and not that it can't be read.
     ///
     /// # Errors
-    /// [`DecodeError`] if it is cut off or no password.
+    /// [`DecodeError`] if it is cut off.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        const WHAT: &str = "password";
-        let password = str::from_utf8(reader.short(WHAT)?).map_err(|_| DecodeError::Value(WHAT))?;
-        Self::new(password).map_err(|_| DecodeError::Value(WHAT))
+        let bytes = reader.short("password")?;
+        let password = str::from_utf8(bytes).ok().and_then(|text| Self::new(text).ok());
+        Ok(password.unwrap_or_else(|| Self(String::new())))
     }
 
     /// Appends a short string.
