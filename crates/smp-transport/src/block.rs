@@ -53,6 +53,12 @@ pub trait BlockIo: Send {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Box<Block>>, BlockIoError>>;
 
+    /// Whether a part of a block has come and the rest has not. A peer that leaves it at that for
+    /// long holds memory for nothing. WebSocket does not tell.
+    fn is_inside_block(&self) -> bool {
+        false
+    }
+
     /// Puts a block behind those that are to be sent.
     fn queue(&mut self, block: Box<Block>);
 

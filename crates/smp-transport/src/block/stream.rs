@@ -131,6 +131,10 @@ where
         Poll::Ready(Ok(block))
     }
 
+    fn is_inside_block(&self) -> bool {
+        self.reading.is_some()
+    }
+
     fn queue(&mut self, block: Box<Block>) {
         self.writing.push_back(block);
     }
