@@ -211,6 +211,12 @@ impl Relay {
         self.inner.context.connector.hides_address()
     }
 
+    /// Which commands share a session.
+    #[must_use]
+    pub fn mode(&self) -> SessionMode {
+        self.inner.context.options.mode
+    }
+
     /// A live session for commands about a queue or link; all have the same with
     /// [`SessionMode::PerRelay`]. Ask again for each command: it is the same as long as it lives.
     ///

@@ -34,7 +34,7 @@ use smp_protocol::{
     SessionParams, SmpVersion,
 };
 
-use self::forward::Forwarder;
+use self::forward::{Forwarder, ForwarderLimits};
 use self::inbox::Event;
 use self::notifier::Notifications;
 use self::registry::{ConnectionId, Registry, Subscriber};
@@ -94,8 +94,12 @@ impl<S: Store> Relay<S> {
     /// A relay over `store`, which reaches other relays by `connector`.
     pub fn new(config: Config, store: S, clock: Clock, connector: Arc<dyn Connector>) -> Self {
         let options = forward_options(&config.proxy);
+        let limits = ForwarderLimits {
+            relays: config.proxy.relays,
+            timeout: Duration::from_secs(config.proxy.timeout_seconds.into()),
+        };
         Self {
-            forwarder: Forwarder::new(connector, options, config.proxy.relays),
+            forwarder: Forwarder::new(connector, options, limits),
             config,
             store,
             clock,
@@ -112,6 +116,7 @@ impl<S: Store> Relay<S> {
     /// A new session on a connection whose handshake is done.
     pub(crate) fn session(self: &Arc<Self>, setup: SessionSetup) -> Session<S> {
         let id = ConnectionId(self.connections.fetch_add(1, Ordering::Relaxed));
+        self.metrics.connections.inc();
         Session::new(Arc::clone(self), id, setup)
     }
 
@@ -206,6 +211,12 @@ impl<S: Store> Relay<S> {
     /// How many queues connections are subscribed to.
     pub(crate) fn subscribed(&self) -> usize {
         self.queues.len()
+    }
+
+    /// Forgets what nobody asks for any more.
+    pub(crate) fn forget(&self) {
+        self.forwarder.close_idle();
+        self.notifications.expire(self.clock.now());
     }
 
     /// How many sessions with other relays there are.

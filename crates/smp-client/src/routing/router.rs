@@ -7,19 +7,19 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use smp_protocol::{
-    AuthPrivateKey, BrokerError, Command, CommandError, ErrorType, LinkData, LinkId, MessageFlags,
-    ProxyError, RelayAddress, Response, SenderId, TransportError,
+    AuthPrivateKey, BrokerError, Command, CommandError, EntityId, ErrorType, LinkData, LinkId,
+    MessageFlags, ProxyError, RelayAddress, Response, SenderId, TransportError,
 };
 
 use super::proxied::{ProxiedRelay, RoutingError};
 use crate::connect::Connector;
 use crate::error::ClientError;
-use crate::relay::{Patience, Relay, RelayOptions};
+use crate::relay::{Patience, Relay, RelayOptions, SessionMode};
 use crate::session::{Request, done, linked, named};
 
-/// Relays that are remembered. When there are more, the others are forgotten, which costs a
+/// Ways that are remembered. When there are more, the others are forgotten, which costs a
 /// question to the proxy.
-const MOST_RELAYS: usize = 1024;
+const MOST_WAYS: usize = 1024;
 
 /// Sends commands to relays through proxies.
 ///
@@ -32,7 +32,7 @@ pub struct Router {
     fallback: Fallback,
     direct: Direct,
     order: RandomState,
-    behind: Mutex<HashMap<RelayAddress, Arc<Behind>>>,
+    behind: Mutex<HashMap<(RelayAddress, EntityId), Arc<Behind>>>,
 }
 
 /// When a command may go directly to the relay.
@@ -138,7 +138,7 @@ impl Router {
         if !request.command.may_be_forwarded() {
             return Err(RoutingError::NotForwardable(request.command.tag()));
         }
-        let behind = self.behind(relay);
+        let behind = self.behind(relay, request.entity);
         let mut again = true;
         loop {
             let way = match self.way(&behind, relay, request).await {
@@ -264,12 +264,25 @@ impl Router {
         answer.and_then(|answer| named(&command, answer))
     }
 
-    fn behind(&self, relay: &RelayAddress) -> Arc<Behind> {
+    /// What is known of the way to a relay. Where each queue has a session of its own, each asks
+    /// its proxy for itself: the proxy chooses the session id that it answers with, and would know
+    /// sessions by it that are to have nothing in common.
+    fn behind(&self, relay: &RelayAddress, queue: &EntityId) -> Arc<Behind> {
+        let apart = self
+            .proxies
+            .iter()
+            .any(|proxy| proxy.mode() == SessionMode::PerQueue);
+        let queue = if apart {
+            queue.clone()
+        } else {
+            EntityId::EMPTY
+        };
+        let key = (relay.clone(), queue);
         let mut behind = self.behind.lock();
-        if behind.len() >= MOST_RELAYS && !behind.contains_key(relay) {
+        if behind.len() >= MOST_WAYS && !behind.contains_key(&key) {
             behind.clear();
         }
-        Arc::clone(behind.entry(relay.clone()).or_default())
+        Arc::clone(behind.entry(key).or_default())
     }
 
     /// The way to a relay: the one that is known, or the first proxy that finds one.
@@ -447,7 +460,7 @@ impl Direct {
 
     fn relay(&self, address: &RelayAddress) -> Relay {
         let mut relays = self.relays.lock();
-        if relays.len() >= MOST_RELAYS && !relays.contains_key(address) {
+        if relays.len() >= MOST_WAYS && !relays.contains_key(address) {
             relays.clear();
         }
         let relay = relays.entry(address.clone()).or_insert_with(|| {

@@ -40,6 +40,7 @@ pub(crate) enum Target {
 pub(crate) struct KeyCache {
     private: Option<DhPrivateKey>,
     agreed: HashMap<[u8; KEY_SIZE], BoxKey>,
+    checks: usize,
 }
 
 impl KeyCache {
@@ -51,6 +52,7 @@ impl KeyCache {
         Self {
             private,
             agreed: HashMap::new(),
+            checks: 0,
         }
     }
 
@@ -59,13 +61,26 @@ impl KeyCache {
         self.private.as_ref()
     }
 
+    /// How many keys were tried since this was last asked.
+    pub(crate) fn take_checks(&mut self) -> usize {
+        std::mem::take(&mut self.checks)
+    }
+
     /// Whether `proof` was made with the private half of `key`.
     pub(crate) fn verify(&mut self, key: &AuthPublicKey, proof: &Proof<'_>) -> bool {
-        let AuthPublicKey::X25519(public) = key else {
+        self.checks += 1;
+        let (AuthPublicKey::X25519(public), Authorization::Authenticator(_)) =
+            (key, proof.authorization)
+        else {
             return proof.verify(key, self.session_key());
         };
         if let Some(agreed) = self.agreed.get(public) {
-            return proof.verify(key, SessionKey::Agreed(agreed));
+            let holds = proof.verify(key, SessionKey::Agreed(agreed));
+            if !holds {
+                // As slow as every other wrong proof: what others proved here stays unknown.
+                std::hint::black_box(self.session_key().agree(key));
+            }
+            return holds;
         }
         let Some(agreed) = self.session_key().agree(key) else {
             return proof.verify(key, self.session_key());

@@ -13,17 +13,41 @@ use smp_protocol::{
     Response, SessionParams, SmpVersion, Transmission, TransmissionError, encode_unauthorized,
 };
 
-pub(crate) use self::sessions::Forwarder;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+pub(crate) use self::sessions::{Forwarder, ForwarderLimits};
 use super::Relay;
 use super::access::{KeyCache, Proof, Target};
 use super::inbox::Event;
 use super::session::Session;
 use crate::store::Store;
 
+/// Commands of one session that are on their way to other relays.
+pub(super) struct Forwarding {
+    /// Those that wait for a place too. They end with the session.
+    tasks: JoinSet<()>,
+    places: Arc<Semaphore>,
+}
+
+/// Forwarded commands of one session, those that wait for a place included. With more, the session
+/// reads no further.
+const MAX_FORWARDED: usize = 512;
+
+impl Forwarding {
+    /// With so many places.
+    pub(super) fn new(places: usize) -> Self {
+        Self {
+            tasks: JoinSet::new(),
+            places: Arc::new(Semaphore::new(places)),
+        }
+    }
+}
+
 impl<S: Store> Session<S> {
     /// Request proxied session. The answer comes when there is one.
-    pub(super) fn prxy(
-        &self,
+    pub(super) async fn prxy(
+        &mut self,
         address: RelayAddress,
         auth: Option<&BasicAuth>,
         corr_id: Option<CorrId>,
@@ -32,16 +56,16 @@ impl<S: Store> Session<S> {
             return Err(ErrorType::Proxy(ProxyError::BasicAuth));
         }
         self.later(corr_id, EntityId::EMPTY, move |relay| async move {
-            match relay.forwarder.session(&address).await {
-                Ok(session) => Ok(session.offer().to_response()),
-                Err(error) => Err(error.to_proxy_error()),
-            }
+            let session = relay.forwarder.session(&address).await?;
+            Ok(session.offer().to_response())
         })
+        .await;
+        Ok(())
     }
 
     /// Send command via proxy. The answer comes when the destination relay gave one.
-    pub(super) fn pfwd(
-        &self,
+    pub(super) async fn pfwd(
+        &mut self,
         entity: &EntityId,
         version: SmpVersion,
         key: DhPublicKey,
@@ -66,23 +90,28 @@ impl<S: Store> Session<S> {
                 Err(error) => Err(error.to_proxy_error()),
             }
         })
+        .await;
+        Ok(())
     }
 
     /// Answers a command when `work` is done; meanwhile the session goes on.
-    fn later<F>(
-        &self,
+    async fn later<F>(
+        &mut self,
         corr_id: Option<CorrId>,
         entity: EntityId,
         work: impl FnOnce(Arc<Relay<S>>) -> F + Send + 'static,
-    ) -> Result<(), ErrorType>
-    where
+    ) where
         F: Future<Output = Result<Response, ProxyError>> + Send,
     {
-        let Ok(permit) = Arc::clone(&self.forwarding).try_acquire_owned() else {
-            return Err(ErrorType::Quota);
-        };
+        while self.forwarding.tasks.len() >= MAX_FORWARDED {
+            self.forwarding.tasks.join_next().await;
+        }
+        while self.forwarding.tasks.try_join_next().is_some() {}
+        let places = Arc::clone(&self.forwarding.places);
         let (relay, inbox) = (Arc::clone(&self.relay), Arc::clone(&self.inbox));
-        tokio::spawn(async move {
+        self.forwarding.tasks.spawn(async move {
+            // In their order; the semaphore is never closed.
+            let _place = places.acquire().await;
             let response = match work(Arc::clone(&relay)).await {
                 Ok(response) => {
                     relay.metrics.proxy_forwarded.inc();
@@ -98,9 +127,12 @@ impl<S: Store> Session<S> {
                 entity,
                 response: Box::new(response),
             });
-            drop(permit);
         });
-        Ok(())
+    }
+
+    /// Waits for the answers to forwarded commands, which other relays may have executed already.
+    pub(crate) async fn finish_forwarding(&mut self) {
+        while self.forwarding.tasks.join_next().await.is_some() {}
     }
 
     /// Forward command to destination router: opens both layers, executes, closes both.

@@ -25,6 +25,11 @@ impl TokenBucket {
         }
     }
 
+    /// Takes tokens for what turned out to be more work; who comes next waits for them.
+    pub(crate) fn charge(&mut self, tokens: usize) {
+        self.tokens -= tokens as f64;
+    }
+
     /// Takes one token, on credit if need be; returns how long to wait for it.
     pub(crate) fn take(&mut self, now: Instant) -> Duration {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();

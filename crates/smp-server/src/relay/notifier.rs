@@ -25,7 +25,12 @@ pub(crate) struct Notifications {
 struct Notification {
     nonce: Nonce,
     meta: Vec<u8>,
+    /// In seconds since 1970.
+    since: u64,
 }
+
+/// Seconds after which a notification is not worth waking anybody.
+const LIFETIME: u64 = crate::clock::DAY;
 
 impl Notifications {
     pub(crate) fn new() -> Self {
@@ -41,6 +46,16 @@ impl Notifications {
             waiting.pop_front();
         }
         waiting.push_back(notification);
+    }
+
+    /// Forgets those for which no notifier came.
+    pub(super) fn expire(&self, now: u64) {
+        self.waiting.for_each(|shard| {
+            shard.retain(|_, waiting| {
+                waiting.retain(|notification| notification.since + LIFETIME > now);
+                !waiting.is_empty()
+            });
+        });
     }
 
     fn take(&self, id: QueueId) -> VecDeque<Notification> {
@@ -98,7 +113,7 @@ impl<S: Store> Session<S> {
         if !subscribed && !self.serves(ServiceKind::Notifications) {
             return;
         }
-        for Notification { nonce, meta } in self.relay.notifications.take(id) {
+        for Notification { nonce, meta, .. } in self.relay.notifications.take(id) {
             self.relay.metrics.notifications_delivered.inc();
             self.respond(None, id.into(), &Response::Nmsg { nonce, meta });
         }
@@ -113,6 +128,7 @@ impl<S: Store> Relay<S> {
         };
         let mut nonce = [0; NONCE_SIZE];
         random().fill_bytes(&mut nonce);
+        let since = timestamp;
         let timestamp = i64::try_from(timestamp).unwrap_or(i64::MAX);
         let meta = NotificationMeta {
             message_id: *message,
@@ -122,7 +138,7 @@ impl<S: Store> Relay<S> {
             .seal(&BoxKey::from_bytes(&notifier.secret), &nonce)
             .to_vec();
         self.notifications
-            .add(notifier.id, Notification { nonce, meta });
+            .add(notifier.id, Notification { nonce, meta, since });
         let listener = self.notifier_listener(notifier);
         if let Some(listener) = listener {
             listener.inbox.push(Event::Notification(notifier.id));

@@ -99,6 +99,13 @@ impl<V> Sharded<V> {
         }
     }
 
+    /// Looks at each part, one after the other.
+    pub(crate) fn for_each(&self, mut look: impl FnMut(&mut HashMap<QueueId, V>)) {
+        for shard in &self.shards {
+            look(&mut shard.lock());
+        }
+    }
+
     /// The part in which `id` lives.
     pub(crate) fn lock(&self, id: &QueueId) -> parking_lot::MutexGuard<'_, HashMap<QueueId, V>> {
         let mut hasher = std::hash::BuildHasher::build_hasher(&self.hasher);

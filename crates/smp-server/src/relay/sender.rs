@@ -70,11 +70,18 @@ impl<S: Store> Relay<S> {
             timestamp,
             body: StoredBody::Message { flags, body },
         };
-        let pushed = self
-            .store
-            .push(&record.recipient_id, message, self.config.messages.quota)
-            .await
-            .map_err(|error| self.store_error(&error))?;
+        let id_of_queue = record.recipient_id;
+        let quota = self.config.messages.quota;
+        let pushed = match self.store.push(&id_of_queue, message, quota).await {
+            Ok(pushed) => pushed,
+            Err(error) => {
+                // It may be stored all the same; then its recipient has to learn of it.
+                self.announce(record);
+                return Err(self.store_error(&error));
+            }
+        };
+        // Who listens may have changed while the message was on its way to the disk.
+        let record = &*self.record(id_of_queue).await?.ok_or(ErrorType::Auth)?;
         match pushed {
             Pushed::First => self.announce(record),
             Pushed::Queued => {}

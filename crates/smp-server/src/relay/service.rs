@@ -189,14 +189,17 @@ impl<S: Store> Session<S> {
         }
         let id = service.id;
         self.listen_for_service(id, kind).await?;
-        if let Some(service) = &mut self.service
-            && !service.subscribed
-        {
-            service.subscribed = true;
-            service.scan = Some(Cursor::default());
-        }
+        let fresh = match &mut self.service {
+            Some(service) => !std::mem::replace(&mut service.subscribed, true),
+            None => false,
+        };
         let totals = self.relay.store.service_totals(&id, kind).await;
         let (count, ids_hash) = totals.map_err(|error| self.relay.store_error(&error))?;
+        if fresh && count == 0 {
+            self.all_delivered(kind);
+        } else if fresh && let Some(service) = &mut self.service {
+            service.scan = Some(Cursor::default());
+        }
         Ok(Response::Soks { count, ids_hash })
     }
 
@@ -247,10 +250,7 @@ impl<S: Store> Session<S> {
                             service.scan = Some(next);
                         }
                     }
-                    None if kind == ServiceKind::Messages && self.knows_all_delivered() => {
-                        self.inbox.push(Event::AllDelivered);
-                    }
-                    None => {}
+                    None => self.all_delivered(kind),
                 }
             }
             Err(error) => {
@@ -275,9 +275,12 @@ impl<S: Store> Session<S> {
         self.respond(None, id.into(), &Response::Ends { count, ids_hash });
     }
 
-    /// Versions before have no word for it.
-    fn knows_all_delivered(&self) -> bool {
-        self.version() >= SmpVersion::SERVICE_SUBS
+    /// Everything that waited for the service is on its way. Only messages have a word for it,
+    /// and only since that version.
+    fn all_delivered(&self, kind: ServiceKind) {
+        if kind == ServiceKind::Messages && self.version() >= SmpVersion::SERVICE_SUBS {
+            self.inbox.push(Event::AllDelivered);
+        }
     }
 
     /// The connection ended.

@@ -15,6 +15,7 @@ use smp_protocol::{
 use tokio::time::Instant;
 
 use super::access::{KeyCache, Party, Proof, Target};
+use super::forward::Forwarding;
 use super::inbox::{Event, Inbox};
 use super::limits::TokenBucket;
 use super::outbox::Outbox;
@@ -22,6 +23,9 @@ use super::registry::{ConnectionId, Subscriber};
 use super::service::{self, ServiceSession};
 use super::{Relay, SessionSetup};
 use crate::store::{QueueId, QueueRecord, ServiceKind, Store};
+
+/// Blocks that wait in the outbox at most.
+const BLOCKS_AT_ONCE: usize = 8;
 
 /// Events handled before what they lead to is written.
 const EVENTS_AT_ONCE: usize = 16;
@@ -68,7 +72,8 @@ pub(crate) struct Session<S: Store> {
     pub(super) service: Option<ServiceSession>,
     pub(super) subscriptions: HashMap<QueueId, Subscription>,
     pub(super) notifiers: HashSet<QueueId>,
-    pub(super) forwarding: Arc<tokio::sync::Semaphore>,
+    pub(super) forwarding: Forwarding,
+    broken: bool,
     commands: TokenBucket,
     creations: TokenBucket,
     opener: Option<BlockOpener>,
@@ -93,7 +98,8 @@ impl<S: Store> Session<S> {
             service: setup.service,
             subscriptions: HashMap::new(),
             notifiers: HashSet::new(),
-            forwarding: Arc::new(tokio::sync::Semaphore::new(relay.config.proxy.concurrent)),
+            forwarding: Forwarding::new(relay.config.proxy.concurrent),
+            broken: false,
             commands: TokenBucket::new(per_second.saturating_mul(2), per_second.into(), now),
             creations: TokenBucket::new(per_minute, f64::from(per_minute) / 60.0, now),
             opener,
@@ -113,39 +119,58 @@ impl<S: Store> Session<S> {
         let subscribed = |one: &Subscription| one.access == Access::Sub;
         self.subscriptions.values().any(subscribed)
             || !self.notifiers.is_empty()
-            || self.service.is_some()
+            || self
+                .service
+                .as_ref()
+                .is_some_and(|service| service.subscribed)
     }
 
-    /// Executes each command of a block, in order. Answers wait in the outbox.
+    /// Opens a block. Its transmissions go to [`Self::handle_transmission`] one after the other.
     ///
     /// # Errors
     /// The block can't be decrypted or is no block: the connection has to be closed.
-    pub(crate) async fn handle_block(&mut self, block: &mut Block) -> Result<(), BlockError> {
-        let params = self.params.clone();
+    pub(crate) fn open_block<'b>(
+        &mut self,
+        block: &'b mut Block,
+    ) -> Result<impl Iterator<Item = &'b [u8]> + 'b + use<'b, S>, BlockError> {
         let content = match &mut self.opener {
             Some(opener) => opener.open(block)?,
             None => plain_content(block)?,
         };
-        let Ok(transmissions) = transmissions(content) else {
+        let transmissions = transmissions(content).ok();
+        if transmissions.is_none() {
             self.respond(None, EntityId::EMPTY, &Response::Err(ErrorType::Block));
-            return Ok(());
-        };
-        for bytes in transmissions {
-            match Transmission::decode(bytes, &params) {
-                Ok(transmission) => {
-                    self.wait_for_turn(&transmission).await;
-                    self.relay.metrics.commands.inc();
-                    self.handle(&transmission, &params).await;
-                }
-                Err(TransmissionError::Session { corr_id, entity }) => {
-                    self.respond(corr_id, entity, &Response::Err(ErrorType::Session));
-                }
-                Err(_) => {
-                    self.respond(None, EntityId::EMPTY, &Response::Err(ErrorType::Block));
-                }
+        }
+        Ok(transmissions.into_iter().flatten())
+    }
+
+    /// Executes a command. Its answer waits in the outbox.
+    pub(crate) async fn handle_transmission(&mut self, bytes: &[u8]) {
+        let params = self.params.clone();
+        match Transmission::decode(bytes, &params) {
+            Ok(transmission) => {
+                self.wait_for_turn(&transmission).await;
+                self.relay.metrics.commands.inc();
+                self.handle(&transmission, &params).await;
+            }
+            Err(TransmissionError::Session { corr_id, entity }) => {
+                self.respond(corr_id, entity, &Response::Err(ErrorType::Session));
+            }
+            Err(_) => {
+                self.respond(None, EntityId::EMPTY, &Response::Err(ErrorType::Block));
             }
         }
-        Ok(())
+    }
+
+    /// Whether so much waits in the outbox that it has to be written before more is done: the
+    /// answers to one block can be 255 blocks.
+    pub(crate) fn must_write(&self) -> bool {
+        self.outbox.full_blocks() >= BLOCKS_AT_ONCE
+    }
+
+    /// Whether the session can't go on: the store did not give what it has for the client.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// Handles some of what the inbox holds; returns whether anything is left.
@@ -164,8 +189,8 @@ impl<S: Store> Session<S> {
         self.outbox.take()
     }
 
-    /// The connection ended: nobody delivers to it any more.
-    pub(crate) fn close(&mut self) {
+    /// Nobody delivers to this session any more.
+    fn close(&mut self) {
         for (id, subscription) in self.subscriptions.drain() {
             if subscription.access == Access::Sub {
                 self.relay.queues.unsubscribe(id, self.id);
@@ -235,12 +260,14 @@ impl<S: Store> Session<S> {
             Command::Prxy { relay, basic_auth } => {
                 return self
                     .prxy(relay, basic_auth.as_ref(), corr_id)
+                    .await
                     .map(|()| None);
             }
             Command::Pfwd { version, key, body } => {
                 let entity = &transmission.entity;
                 return self
                     .pfwd(entity, version, key, body, corr_id)
+                    .await
                     .map(|()| None);
             }
             Command::Rfwd(body) => {
@@ -260,6 +287,11 @@ impl<S: Store> Session<S> {
             .relay
             .authorize(&mut self.keys, entity, &proof, &command)
             .await?;
+        if let Target::Queue(record, Party::Recipient) = &target {
+            // Each key was checked: a queue with many costs as many commands.
+            self.commands
+                .charge(record.recipient_keys.len().saturating_sub(1));
+        }
         match (target, command) {
             (Target::New, Command::New(new)) => {
                 let corr_id = corr_id.ok_or(ErrorType::Cmd(CommandError::Syntax))?;
@@ -408,6 +440,14 @@ impl<S: Store> Session<S> {
     ) {
         self.outbox
             .push(&self.params, corr_id.as_ref(), &entity, response);
+    }
+}
+
+impl<S: Store> Drop for Session<S> {
+    /// However the connection ended.
+    fn drop(&mut self) {
+        self.close();
+        self.relay.metrics.connections.dec();
     }
 }
 

@@ -10,6 +10,7 @@ mod errors;
 mod notifier_commands;
 mod proxying;
 mod recipient_commands;
+mod resolver_commands;
 mod router_messages;
 mod sender_commands;
 mod services;

@@ -125,11 +125,11 @@ async fn subscribe_to_notifications_at_the_same_time_leaves_one_subscribed() {
     let notified = notified(&mut client).await;
     assert_eq!(notified.subscribe(&mut one).await, SOK);
     let ids = [one.corr_id(), other.corr_id()];
-    let nsub = |client: &Client, id: &CorrId| {
+    let nsub = |client: &mut Client, id: &CorrId| {
         let entity = notified.queue.notifier().into();
         client.transmission(id, &entity, Some(&notified.key), &Command::Nsub)
     };
-    let (first, second) = (nsub(&other, &ids[1]), nsub(&one, &ids[0]));
+    let (first, second) = (nsub(&mut other, &ids[1]), nsub(&mut one, &ids[0]));
     other.send(&[first]).await;
     one.send(&[second]).await;
     assert_eq!(other.answer(&ids[1]).await, SOK);

@@ -1,6 +1,9 @@
 //! A raw client.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use smp_protocol::{
@@ -10,7 +13,7 @@ use smp_protocol::{
 };
 use smp_transport::{BlockIo, BlockStream, ClientSession, ServiceSession};
 use tokio::io::DuplexStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::PATIENCE;
 use super::queue::{Opened, Queue};
@@ -29,8 +32,11 @@ pub(crate) struct Client {
     fingerprint: Option<Fingerprint>,
     cipher: Option<BlockCipher>,
     received: VecDeque<Received>,
+    places: usize,
     /// Blocks that came in.
     pub(crate) blocks: usize,
+    /// The words of all commands and answers so far, behind `>` and `<`.
+    pub(crate) transcript: Vec<String>,
 }
 
 /// What the relay sent.
@@ -41,6 +47,10 @@ pub(crate) struct Received {
     pub(crate) response: Response,
     /// The response as it was sent.
     pub(crate) bytes: Vec<u8>,
+    /// Its place among all that came.
+    pub(crate) place: usize,
+    /// When it was read.
+    pub(crate) at: Instant,
 }
 
 impl Client {
@@ -67,7 +77,9 @@ impl Client {
             fingerprint,
             cipher,
             received: VecDeque::new(),
+            places: 0,
             blocks: 0,
+            transcript: Vec::new(),
         }
     }
 
@@ -141,7 +153,7 @@ impl Client {
 
     /// The bytes of a command's transmission.
     pub(crate) fn transmission(
-        &self,
+        &mut self,
         corr_id: &CorrId,
         entity: &EntityId,
         key: Option<&AuthPrivateKey>,
@@ -154,12 +166,13 @@ impl Client {
 
     /// As [`Self::transmission`], with any bytes for a command.
     pub(crate) fn transmission_of(
-        &self,
+        &mut self,
         corr_id: &CorrId,
         entity: &EntityId,
         key: Option<&AuthPrivateKey>,
         command: &[u8],
     ) -> Vec<u8> {
+        self.transcript.push(format!(">{}", word(command)));
         let unsigned = self.unsigned(corr_id, entity, command);
         let signed = unsigned.signed_bytes(&self.params);
         let authorization = match key {
@@ -219,7 +232,7 @@ impl Client {
     /// Sends transmissions in one block.
     pub(crate) async fn send(&mut self, transmissions: &[Vec<u8>]) {
         let block = self.block(transmissions);
-        self.io.write_block(block).await.unwrap();
+        self.write(block).await;
     }
 
     /// A block with these transmissions, to be sent next.
@@ -238,7 +251,7 @@ impl Client {
             Some(cipher) => cipher.sealer.seal(content).unwrap(),
             None => plain_block(content).unwrap(),
         };
-        self.io.write_block(block).await.unwrap();
+        self.write(block).await;
     }
 
     /// What answers the command with this id; what else came is kept.
@@ -256,6 +269,24 @@ impl Client {
     pub(crate) async fn event(&mut self) -> (EntityId, Response) {
         let received = self.take(|received| received.corr_id.is_none()).await;
         (received.entity, received.response)
+    }
+
+    /// As [`Self::event`], with all that came with it, if there is one within this time.
+    pub(crate) async fn event_within(&mut self, limit: Duration) -> Option<Received> {
+        let event = self.wait_for(|received| received.corr_id.is_none());
+        timeout(limit, event).await.ok()
+    }
+
+    /// Forgets what was said of this queue before this place and answers no command.
+    pub(crate) fn forget_events(&mut self, entity: &EntityId, before: usize) {
+        self.received.retain(|received| {
+            received.corr_id.is_some() || received.entity != *entity || received.place >= before
+        });
+    }
+
+    /// Reads what comes for this long, and keeps it.
+    pub(crate) async fn rest(&mut self, time: Duration) {
+        let _ = timeout(time, self.wait_for(|_| false)).await;
     }
 
     /// The next that came, answer or not.
@@ -288,16 +319,41 @@ impl Client {
         )
     }
 
+    /// Writes a block, and reads meanwhile: a relay that writes does not read.
+    async fn write(&mut self, block: Box<Block>) {
+        self.io.queue(block);
+        let mut came = Vec::new();
+        let written = poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(written) = self.io.poll_flush_blocks(cx) {
+                    return Poll::Ready(written);
+                }
+                match self.io.poll_read_block(cx) {
+                    Poll::Ready(Ok(Some(block))) => came.push(block),
+                    Poll::Ready(_) => panic!("the relay closed the connection"),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        });
+        written.await.unwrap();
+        for block in came {
+            self.read(block);
+        }
+    }
+
     async fn take(&mut self, wanted: impl Fn(&Received) -> bool) -> Received {
+        timeout(PATIENCE, self.wait_for(wanted))
+            .await
+            .expect("no answer in time")
+    }
+
+    async fn wait_for(&mut self, wanted: impl Fn(&Received) -> bool) -> Received {
         loop {
             if let Some(at) = self.received.iter().position(&wanted) {
                 return self.received.remove(at).unwrap();
             }
-            let block = timeout(PATIENCE, self.io.read_block())
-                .await
-                .expect("no answer in time");
-            let block = block.unwrap().expect("the relay closed the connection");
-            self.read(block);
+            let block = self.io.read_block().await.unwrap();
+            self.read(block.expect("the relay closed the connection"));
         }
     }
 
@@ -315,12 +371,28 @@ impl Client {
                 "relays sign nothing"
             );
             let response = Response::decode(self.params.version, transmission.command).unwrap();
+            let command = transmission.command;
+            self.transcript.push(match response {
+                Response::Err(_) => format!("<{}", str::from_utf8(command).unwrap()),
+                _ => format!("<{}", word(command)),
+            });
+            self.places += 1;
             self.received.push_back(Received {
                 corr_id: transmission.corr_id,
                 entity: transmission.entity,
                 response,
                 bytes: transmission.command.to_vec(),
+                place: self.places,
+                at: Instant::now(),
             });
         }
     }
+}
+
+fn word(command: &[u8]) -> &str {
+    let end = command
+        .iter()
+        .position(|byte| *byte == b' ')
+        .unwrap_or(command.len());
+    str::from_utf8(&command[..end]).unwrap_or("?")
 }

@@ -7,9 +7,10 @@
 
 mod client;
 mod queue;
+mod store;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use rand::SeedableRng;
@@ -33,12 +34,16 @@ pub(crate) use queue::{
     NewQueueOptions, Opened, Queue, create, create_only, create_with, error, key_of, link_data,
     new_queue, secure, secure_with, send, send_notified,
 };
+pub(crate) use store::SharedStore;
 
 /// In virtual time: an answer that does not come by then does not come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Unix time at the begin of a test.
 pub(crate) const START: u64 = 1_800_000_000;
+
+/// Certificates made twice are the same, so that they are of one service.
+const FIFTY_YEARS: Duration = Duration::from_secs(50 * 365 * 86_400);
 
 /// Bytes that a stream holds: a few blocks.
 const BUFFER: usize = 4 * 16_384;
@@ -48,6 +53,8 @@ pub(crate) struct TestRelay<S: Store = MemoryStore> {
     pub(crate) relay: Arc<Relay<S>>,
     pub(crate) credentials: TlsCredentials,
     pub(crate) stop: CancellationToken,
+    /// Bytes that the stream of a new connection holds.
+    pub(crate) buffer: AtomicUsize,
     sessions: AtomicU64,
 }
 
@@ -108,7 +115,7 @@ pub(crate) fn service_credentials(name: &str) -> TlsCredentials {
         .bytes()
         .fold(7_u64, |seed, byte| seed.wrapping_mul(31) + u64::from(byte));
     let rng = &mut StdRng::seed_from_u64(seed);
-    let validity = Validity::from_now(SystemTime::now(), 365);
+    let validity = Validity::from_now(SystemTime::UNIX_EPOCH + FIFTY_YEARS, 36_500);
     TlsCredentials::self_signed(
         Purpose::Service,
         name,
@@ -139,6 +146,7 @@ impl<S: Store> TestRelay<S> {
             relay: Arc::new(Relay::new(config, store, clock, Arc::new(connector))),
             credentials: credentials.unwrap(),
             stop: CancellationToken::new(),
+            buffer: AtomicUsize::new(BUFFER),
             sessions: AtomicU64::new(0),
         }
     }
@@ -198,43 +206,65 @@ impl<S: Store> TestRelay<S> {
             VersionRange::SUPPORTED
         };
         let chain = service.map_or(&[][..], |service| service.credentials.chain());
-        let (mut io, session_id, number) = self.stream(offered, chain);
-        let mut rng = StdRng::seed_from_u64(number + 1000);
+        let (io, session_id) = self.stream(offered, chain);
         let options = ClientHandshakeOptions {
             versions: VersionRange::new(SmpVersion(6), version).unwrap(),
             proxy,
             service,
             now: SystemTime::now(),
         };
+        self.shake_hands(io, &session_id, options).await
+    }
+
+    /// Begins a session on a stream, as these options say.
+    pub(crate) async fn shake_hands(
+        &self,
+        mut io: BlockStream<DuplexStream>,
+        session_id: &SessionId,
+        options: ClientHandshakeOptions<'_>,
+    ) -> Result<Client, ClientHandshakeError> {
+        let seed = u64::from_be_bytes(session_id.as_bytes()[..8].try_into().unwrap());
+        let mut rng = StdRng::seed_from_u64(seed + 1000);
         let identity = self.identity();
-        let session = client_handshake(&mut io, &session_id, &identity, &options, &mut rng).await?;
-        assert_eq!(session.params.version, version);
-        let fingerprint = service.map(|service| service.credentials.identity());
+        let session = client_handshake(&mut io, session_id, &identity, &options, &mut rng).await?;
+        assert_eq!(session.params.version, options.versions.max());
+        let fingerprint = options
+            .service
+            .map(|service| service.credentials.identity());
         Ok(Client::new(io, session, fingerprint, rng))
     }
 
-    /// A stream to the relay before the handshake, its session id and its number. The relay offers
-    /// these versions, and believes that the client showed this chain in TLS.
+    /// A stream to the relay before the handshake, and its session id. The relay offers these
+    /// versions, and believes that the client showed this chain in TLS.
     pub(crate) fn stream(
         &self,
         offered: VersionRange,
         chain: &[Certificate],
-    ) -> (BlockStream<DuplexStream>, SessionId, u64) {
+    ) -> (BlockStream<DuplexStream>, SessionId) {
         let number = self.sessions.fetch_add(1, Ordering::Relaxed);
         let mut id = [0x5e; 32];
         id[..8].copy_from_slice(&number.to_be_bytes());
         let session_id = SessionId::new(&id).unwrap();
-        let (ours, theirs) = tokio::io::duplex(BUFFER);
+        (self.stream_of(&session_id, offered, chain), session_id)
+    }
+
+    /// As [`Self::stream`], with this session id.
+    pub(crate) fn stream_of(
+        &self,
+        session_id: &SessionId,
+        offered: VersionRange,
+        chain: &[Certificate],
+    ) -> BlockStream<DuplexStream> {
+        let (ours, theirs) = tokio::io::duplex(self.buffer.load(Ordering::Relaxed));
         let relay = Arc::clone(&self.relay);
         let (credentials, stop) = (self.credentials.clone(), self.stop.clone());
-        let (relays_id, chain) = (session_id.clone(), chain.to_vec());
+        let (id, chain) = (session_id.clone(), chain.to_vec());
         tokio::spawn(async move {
-            let id = &relays_id;
             relay
-                .serve_service_stream(theirs, id, &credentials, &chain, offered, stop)
+                .serve_service_stream(theirs, &id, &credentials, &chain, offered, stop)
                 .await;
         });
-        (BlockStream::new(ours), session_id, number)
+        BlockStream::new(ours)
     }
 
     /// Tells the relay to stop.

@@ -6,133 +6,227 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use smp_client::{ConnectError, Connector, ForwardSession, SessionOptions};
-use smp_protocol::{EntityId, RelayAddress};
-use tokio::time::Instant;
+use smp_protocol::{BrokerError, EntityId, ProxyError, RelayAddress};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+/// How long after a failure nobody tries to connect to the same relay.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// Without use for so long a session is closed.
+const IDLE: Duration = Duration::from_secs(300);
+
+/// Connections that are being made at a time, of all clients.
+const CONNECTING: usize = 64;
 
 /// One session with each other relay, for all clients: so that relay can't tell them apart.
 pub(crate) struct Forwarder {
     connector: Arc<dyn Connector>,
     options: SessionOptions,
-    limit: usize,
+    limits: ForwarderLimits,
+    connecting: Semaphore,
     known: Mutex<Known>,
+}
+
+/// What all clients together may cause.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ForwarderLimits {
+    /// Relays with which there is a session, or that are being tried.
+    pub(crate) relays: usize,
+    /// For making a session.
+    pub(crate) timeout: Duration,
 }
 
 #[derive(Default)]
 struct Known {
-    by_address: HashMap<RelayAddress, Slot>,
-    by_session: HashMap<EntityId, ForwardSession>,
+    relays: HashMap<RelayAddress, Place>,
+    ids: HashMap<EntityId, RelayAddress>,
 }
 
-/// The place of a relay: whoever comes first connects, the others wait for that.
-#[derive(Clone)]
-struct Slot {
-    session: Arc<tokio::sync::Mutex<State>>,
+/// A relay's place.
+struct Place {
+    /// Whoever comes first connects; the others wait for that.
+    attempt: Arc<tokio::sync::Mutex<Attempt>>,
+    open: Option<ForwardSession>,
     used: Instant,
 }
 
+/// What became of the last attempt to connect.
 #[derive(Default)]
-enum State {
-    #[default]
-    Fresh,
-    Open(ForwardSession),
-    /// Until when nobody tries again.
-    Failed(Arc<ConnectError>, Instant),
+struct Attempt {
+    /// Why it failed, and until when nobody tries again.
+    failed: Option<(ProxyError, Instant)>,
 }
 
-/// How long after a failure nobody tries to connect to the same relay.
-const RETRY_AFTER: Duration = Duration::from_secs(10);
-
 impl Forwarder {
-    /// Sessions made by `connector`, with at most `limit` relays.
+    /// Sessions made by `connector`.
     pub(crate) fn new(
         connector: Arc<dyn Connector>,
         options: SessionOptions,
-        limit: usize,
+        limits: ForwarderLimits,
     ) -> Self {
+        let connecting = Semaphore::new(CONNECTING);
         Self {
             connector,
             options,
-            limit,
+            limits,
+            connecting,
             known: Mutex::default(),
         }
     }
 
     /// How many sessions there are.
     pub(crate) fn len(&self) -> usize {
-        self.known.lock().by_session.len()
+        self.known.lock().ids.len()
     }
 
     /// The session with this id.
     pub(crate) fn find(&self, id: &EntityId) -> Option<ForwardSession> {
-        let session = self.known.lock().by_session.get(id).cloned()?;
-        (!session.is_closed()).then_some(session)
+        let mut known = self.known.lock();
+        let known = &mut *known;
+        let place = known.relays.get_mut(known.ids.get(id)?)?;
+        place.used = Instant::now();
+        place.open.clone().filter(|session| !session.is_closed())
     }
 
     /// The session with a relay, made if there is none.
     pub(crate) async fn session(
         &self,
         address: &RelayAddress,
-    ) -> Result<ForwardSession, Arc<ConnectError>> {
-        let slot = self.slot(address);
-        let mut state = slot.lock().await;
-        match &*state {
-            State::Open(session) if !session.is_closed() => return Ok(session.clone()),
-            State::Failed(error, until) if Instant::now() < *until => return Err(error.clone()),
-            _ => {}
+    ) -> Result<ForwardSession, ProxyError> {
+        let (attempt, open) = self.place(address)?;
+        if let Some(session) = open {
+            return Ok(session);
         }
-        let connected = ForwardSession::connect(&*self.connector, address, &self.options).await;
+        let mut attempt_now = attempt.lock().await;
+        // Whoever had the lock before may have done it.
+        if let (_, Some(session)) = self.place(address)? {
+            return Ok(session);
+        }
+        if let Some((error, until)) = &attempt_now.failed
+            && Instant::now() < *until
+        {
+            return Err(error.clone());
+        }
+        let connected = timeout(self.limits.timeout, self.connect(address)).await;
+        let connected = connected.unwrap_or(Err(ConnectError::Timeout));
         match connected {
             Ok(session) => {
-                let id = EntityId::from(session.offer().session_id.clone());
-                let mut known = self.known.lock();
-                known.by_session.retain(|_, session| !session.is_closed());
-                known.by_session.insert(id, session.clone());
-                *state = State::Open(session.clone());
-                Ok(session)
+                attempt_now.failed = None;
+                self.keep(address, &attempt, session)
             }
             Err(error) => {
-                let error = Arc::new(error);
-                *state = State::Failed(error.clone(), Instant::now() + RETRY_AFTER);
+                let error = error.to_proxy_error();
+                attempt_now.failed = Some((error.clone(), Instant::now() + RETRY_AFTER));
                 Err(error)
             }
         }
     }
 
-    /// The place of a relay; the one that was not used for longest gives way if there are too many.
-    fn slot(&self, address: &RelayAddress) -> Arc<tokio::sync::Mutex<State>> {
-        let now = Instant::now();
+    /// Closes sessions that nobody used for long, and forgets relays that are not reached.
+    pub(crate) fn close_idle(&self) {
         let mut known = self.known.lock();
-        if let Some(slot) = known.by_address.get_mut(address) {
-            slot.used = now;
-            return Arc::clone(&slot.session);
+        known.relays.retain(|_, place| !place.is_idle());
+        let Known { relays, ids } = &mut *known;
+        ids.retain(|_, address| relays.contains_key(address));
+    }
+
+    async fn connect(&self, address: &RelayAddress) -> Result<ForwardSession, ConnectError> {
+        // Never closed.
+        let _permit = self.connecting.acquire().await;
+        ForwardSession::connect(&*self.connector, address, &self.options).await
+    }
+
+    /// The place of a relay, and its session if it is open.
+    #[allow(clippy::type_complexity)]
+    fn place(
+        &self,
+        address: &RelayAddress,
+    ) -> Result<(Arc<tokio::sync::Mutex<Attempt>>, Option<ForwardSession>), ProxyError> {
+        let mut known = self.known.lock();
+        if let Some(place) = known.relays.get_mut(address) {
+            place.used = Instant::now();
+            let open = place.open.clone().filter(|session| !session.is_closed());
+            return Ok((Arc::clone(&place.attempt), open));
         }
-        if known.by_address.len() >= self.limit {
-            known.make_room();
+        if known.relays.len() >= self.limits.relays && !known.make_room() {
+            return Err(ProxyError::Broker(BrokerError::Timeout));
         }
-        let slot = Slot {
-            session: Arc::default(),
-            used: now,
+        let attempt = Arc::default();
+        let place = Place {
+            attempt: Arc::clone(&attempt),
+            open: None,
+            used: Instant::now(),
         };
-        known.by_address.insert(address.clone(), slot.clone());
-        slot.session
+        known.relays.insert(address.clone(), place);
+        Ok((attempt, None))
+    }
+
+    /// Notes a new session, unless its relay lost its place meanwhile.
+    fn keep(
+        &self,
+        address: &RelayAddress,
+        attempt: &Arc<tokio::sync::Mutex<Attempt>>,
+        session: ForwardSession,
+    ) -> Result<ForwardSession, ProxyError> {
+        let mut known = self.known.lock();
+        let known = &mut *known;
+        match known.relays.get_mut(address) {
+            Some(place) if Arc::ptr_eq(&place.attempt, attempt) => {
+                if let Some(former) = place.open.replace(session.clone()) {
+                    known
+                        .ids
+                        .remove(&EntityId::from(former.offer().session_id.clone()));
+                }
+                let id = EntityId::from(session.offer().session_id.clone());
+                known.ids.insert(id, address.clone());
+                Ok(session)
+            }
+            _ => {
+                session.close();
+                Err(ProxyError::Broker(BrokerError::Timeout))
+            }
+        }
     }
 }
 
 impl Known {
-    fn make_room(&mut self) {
-        let oldest = self.by_address.iter().min_by_key(|(_, slot)| slot.used);
+    /// Makes room for a relay. A session that somebody may be using stays.
+    fn make_room(&mut self) -> bool {
+        let unused = |(_, place): &(&RelayAddress, &Place)| place.is_free();
+        let oldest = self
+            .relays
+            .iter()
+            .filter(unused)
+            .min_by_key(|(_, place)| place.used);
         let Some(address) = oldest.map(|(address, _)| address.clone()) else {
-            return;
+            return false;
         };
-        let Some(slot) = self.by_address.remove(&address) else {
-            return;
-        };
-        // A place whose lock is held is being connected: its session ends with its last use.
-        if let Ok(state) = slot.session.try_lock()
-            && let State::Open(session) = &*state
-        {
-            self.by_session
-                .remove(&EntityId::from(session.offer().session_id.clone()));
+        self.relays.remove(&address);
+        self.ids.retain(|_, of| *of != address);
+        true
+    }
+}
+
+impl Place {
+    /// Whether nobody connects, and no session is open that was used lately.
+    fn is_free(&self) -> bool {
+        let connecting = Arc::strong_count(&self.attempt) > 1;
+        let open = self
+            .open
+            .as_ref()
+            .is_some_and(|session| !session.is_closed());
+        !connecting && (!open || self.used.elapsed() >= IDLE)
+    }
+
+    fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.attempt) == 1 && self.used.elapsed() >= IDLE
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(session) = &self.open {
             session.close();
         }
     }

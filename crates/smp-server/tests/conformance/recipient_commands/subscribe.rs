@@ -153,7 +153,7 @@ async fn subscribe_at_the_same_time_leaves_exactly_one_subscribed() {
     let (mut one, mut other) = (relay.client().await, relay.client().await);
     let queue = create(&mut one, MESSAGING).await;
     let ids = [one.corr_id(), other.corr_id()];
-    let sub = |client: &Client, id: &CorrId| {
+    let sub = |client: &mut Client, id: &CorrId| {
         client.transmission(
             id,
             &queue.recipient().into(),
@@ -161,7 +161,7 @@ async fn subscribe_at_the_same_time_leaves_exactly_one_subscribed() {
             &Command::Sub,
         )
     };
-    let (first, second) = (sub(&other, &ids[1]), sub(&one, &ids[0]));
+    let (first, second) = (sub(&mut other, &ids[1]), sub(&mut one, &ids[0]));
     // Neither waits: the END for the first is still on its way when that one subscribes again.
     other.send(&[first]).await;
     one.send(&[second]).await;

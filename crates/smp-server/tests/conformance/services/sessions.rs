@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use smp_transport::{BlockIo, ClientHandshakeOptions, ServiceOptions, client_handshake, sign_key};
+use smp_transport::{BlockIo, ClientHandshakeOptions, ServiceOptions, sign_key};
 
 use super::{id_of, join, nsubs, subs};
 use crate::prelude::*;
@@ -41,7 +41,7 @@ async fn service_certificates_other_than_in_tls_are_refused() {
     let relay = relay();
     let (shown, claimed) = (service_credentials("shown"), service_credentials("claimed"));
     for chain in [shown.chain(), &[]] {
-        let (mut io, session_id, _) = relay.stream(VersionRange::SUPPORTED, chain);
+        let (io, session_id) = relay.stream(VersionRange::SUPPORTED, chain);
         let role = ServiceRole::Messaging;
         let service = Some(ServiceOptions {
             role,
@@ -53,16 +53,9 @@ async fn service_certificates_other_than_in_tls_are_refused() {
             service,
             now: SystemTime::now(),
         };
-        let mut rng = rand::SeedableRng::seed_from_u64(3);
-        let rng: &mut rand::rngs::StdRng = &mut rng;
-        let identity = relay.identity();
-        let refused = client_handshake(&mut io, &session_id, &identity, &options, rng).await;
+        let refused = relay.shake_hands(io, &session_id, options).await;
         let bad_service = TransportError::Handshake(HandshakeError::BadService);
-        assert_eq!(refused.unwrap_err().transport_error(), Some(bad_service));
-        assert!(
-            matches!(io.read_block().await, Ok(None) | Err(_)),
-            "and then it is over"
-        );
+        assert_eq!(refused.err().unwrap().transport_error(), Some(bad_service));
     }
 }
 
@@ -74,7 +67,7 @@ async fn service_certificates_must_sign_the_key_of_the_session() {
     let key = key(&mut client, AuthKeyKind::Ed25519).public();
     let mut signed = sign_key(&mine, &key.to_spki()).unwrap();
     signed.signed_key = sign_key(&other, &key.to_spki()).unwrap().signed_key;
-    let (mut io, ..) = relay.stream(VersionRange::SUPPORTED, mine.chain());
+    let (mut io, _) = relay.stream(VersionRange::SUPPORTED, mine.chain());
     io.read_block().await.unwrap().unwrap();
     let hello = ClientHello {
         version: SmpVersion(20),
@@ -90,6 +83,10 @@ async fn service_certificates_must_sign_the_key_of_the_session() {
     let reply = ServiceReply::from_block(&io.read_block().await.unwrap().unwrap()).unwrap();
     let bad_service = TransportError::Handshake(HandshakeError::BadService);
     assert_eq!(reply, ServiceReply::Refused(bad_service));
+    assert!(
+        matches!(io.read_block().await, Ok(None) | Err(_)),
+        "and then it is over"
+    );
 }
 
 #[tokio::test(start_paused = true)]
