@@ -384,7 +384,10 @@ fn a_password_is_compared_and_encoded_whole() {
     let mut bytes = Vec::new();
     password.encode(&mut bytes);
     assert_eq!(bytes, b"\x0bp4ss+w.rd-!");
-    assert_eq!(BasicAuth::decode(&mut Reader::new(&bytes)), Ok(password.clone()));
+    assert_eq!(
+        BasicAuth::decode(&mut Reader::new(&bytes)),
+        Ok(password.clone())
+    );
     for no_password in [&b"\x0bp4ss w.rd-!"[..], b"\x03ab\xff", b"\x00"] {
         let decoded = BasicAuth::decode(&mut Reader::new(no_password)).unwrap();
         assert_ne!(decoded, password);

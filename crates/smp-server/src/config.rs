@@ -138,6 +138,9 @@ pub struct Limits {
     pub handshake_seconds: u32,
     /// Seconds in which a client must take what is sent to it.
     pub write_seconds: u32,
+    /// Seconds in which a client that began to send a block must send the rest of it, up to twice
+    /// as many if they begin to be counted late.
+    pub block_seconds: u32,
     /// Minutes after which a silent connection without subscriptions is closed.
     pub idle_minutes: u32,
 }
@@ -244,6 +247,7 @@ impl Default for Limits {
             new_queues_per_minute: 600,
             handshake_seconds: 30,
             write_seconds: 60,
+            block_seconds: 60,
             idle_minutes: 360,
         }
     }
@@ -365,6 +369,7 @@ impl Config {
                 u64::from(self.limits.handshake_seconds),
             ),
             ("limits.write_seconds", u64::from(self.limits.write_seconds)),
+            ("limits.block_seconds", u64::from(self.limits.block_seconds)),
             ("limits.idle_minutes", u64::from(self.limits.idle_minutes)),
             ("proxy.concurrent", self.proxy.concurrent as u64),
             ("proxy.relays", self.proxy.relays as u64),
@@ -373,10 +378,17 @@ impl Config {
                 u64::from(self.proxy.timeout_seconds),
             ),
         ];
-        at_least_one
-            .iter()
-            .find(|(_, value)| *value == 0)
-            .map(|(name, _)| format!("`{name}` is 0: it must be at least 1"))
+        let zero = at_least_one.iter().find(|(_, value)| *value == 0);
+        if let Some((name, _)) = zero {
+            return Some(format!("`{name}` is 0: it must be at least 1"));
+        }
+        let counted = [
+            ("limits.connections", self.limits.connections),
+            ("proxy.concurrent", self.proxy.concurrent),
+        ];
+        let most = tokio::sync::Semaphore::MAX_PERMITS;
+        let large = counted.iter().find(|(_, value)| *value > most);
+        large.map(|(name, _)| format!("`{name}` is too large: it must be at most {most}"))
     }
 }
 
@@ -389,6 +401,11 @@ impl Limits {
     /// In which a client must take what is sent to it.
     pub fn write(&self) -> Duration {
         Duration::from_secs(self.write_seconds.into())
+    }
+
+    /// In which a block that began to come must have come.
+    pub fn block(&self) -> Duration {
+        Duration::from_secs(self.block_seconds.into())
     }
 
     /// After which a silent connection without subscriptions is closed.

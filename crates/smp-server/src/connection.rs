@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use smp_protocol::{Block, SessionId, VersionRange};
 use smp_transport::{BlockIo, BlockStream, Certificate, TlsCredentials, server_handshake};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, interval_at, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::handshake::session_of;
@@ -22,8 +22,12 @@ pub(crate) enum End {
     Protocol,
     /// The client did not take what was sent to it.
     SlowReader,
+    /// The client began a block and did not send the rest.
+    SlowWriter,
     /// Silent for too long, and subscribed to nothing.
     Idle,
+    /// Something for the client was lost: it learns by connecting anew.
+    Lost,
     /// The relay stops.
     Stop,
 }
@@ -38,17 +42,27 @@ pub(crate) async fn serve<S: Store, Io: BlockIo>(
     mut io: Io,
     stop: CancellationToken,
 ) -> End {
-    relay.metrics.connections.inc();
     let end = exchange(relay, &mut session, &mut io, &stop).await;
-    session.close();
-    relay.metrics.connections.dec();
-    if end == End::SlowReader {
-        relay.metrics.slow_readers.inc();
+    if end == End::Stop {
+        // Other relays may have executed commands that wait for their answers here.
+        let finished = timeout(FORWARDED, session.finish_forwarding()).await;
+        session.handle_events().await;
+        let written = write(&mut io, session.take_blocks(), CLOSING).await;
+        if finished.is_err() || written.is_err() {
+            tracing::debug!("a client did not get all answers before the end");
+        }
+    }
+    drop(session);
+    if matches!(end, End::SlowReader | End::SlowWriter) {
+        relay.metrics.slow_connections.inc();
     }
     // Whether the client hears that it is over makes no difference any more.
     let _ = timeout(CLOSING, io.close()).await;
     end
 }
+
+/// For answers of other relays when this one stops.
+const FORWARDED: Duration = Duration::from_secs(5);
 
 /// For the goodbye of TLS.
 const CLOSING: Duration = Duration::from_secs(1);
@@ -61,6 +75,9 @@ async fn exchange<S: Store, Io: BlockIo>(
 ) -> End {
     let limits = &relay.config.limits;
     let mut heard = Instant::now();
+    // A block has between one and two of these periods from its first byte to its last.
+    let mut ticks = interval_at(heard + limits.block(), limits.block());
+    let mut begun = false;
     loop {
         let inbox = Arc::clone(session.inbox());
         tokio::select! {
@@ -68,10 +85,11 @@ async fn exchange<S: Store, Io: BlockIo>(
             () = stop.cancelled() => return End::Stop,
             read = io.read_block() => {
                 heard = Instant::now();
+                begun = false;
                 match read {
                     Ok(Some(mut block)) => {
-                        if session.handle_block(&mut block).await.is_err() {
-                            return End::Protocol;
+                        if let Err(end) = execute(session, io, &mut block, limits.write()).await {
+                            return end;
                         }
                         io.recycle(block);
                     }
@@ -79,18 +97,47 @@ async fn exchange<S: Store, Io: BlockIo>(
                 }
             }
             () = inbox.arrived() => {}
+            _ = ticks.tick() => {
+                if begun && io.is_inside_block() {
+                    return End::SlowWriter;
+                }
+                begun = io.is_inside_block();
+            }
             () = std::future::ready(()), if session.scanning() => session.scan().await,
             () = sleep_until(heard + limits.idle()), if !session.listens() => return End::Idle,
         }
-        if inbox.overflowed() {
-            return End::SlowReader;
-        }
         session.handle_events().await;
+        if inbox.overflowed() || session.is_broken() {
+            return End::Lost;
+        }
         if let Err(end) = write(io, session.take_blocks(), limits.write()).await {
             return end;
         }
     }
 }
+
+/// Executes a block's commands, in order.
+async fn execute<S: Store, Io: BlockIo>(
+    session: &mut Session<S>,
+    io: &mut Io,
+    block: &mut Block,
+    limit: Duration,
+) -> Result<(), End> {
+    let transmissions = session.open_block(block).map_err(|_| End::Protocol)?;
+    for (number, transmission) in transmissions.enumerate() {
+        session.handle_transmission(transmission).await;
+        if session.must_write() {
+            write(io, session.take_blocks(), limit).await?;
+        }
+        if number % COMMANDS_AT_ONCE == COMMANDS_AT_ONCE - 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+    Ok(())
+}
+
+/// Commands after which others get their turn.
+const COMMANDS_AT_ONCE: usize = 16;
 
 async fn write<Io: BlockIo>(
     io: &mut Io,

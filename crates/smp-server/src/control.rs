@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use smp_protocol::BlockingReason;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::sleep;
 
 use crate::metrics::Snapshot;
+use crate::server::BREATH;
 
 /// The socket's name in the relay's folder.
 const SOCKET: &str = "control.sock";
@@ -90,6 +92,9 @@ pub(crate) enum ControlError {
     /// Nobody listens.
     #[error("no relay runs in {0}: start it with `sotto-smp start`")]
     NotRunning(PathBuf),
+    /// Somebody listens already.
+    #[error("another relay runs in {0}: stop it first")]
+    Running(PathBuf),
     /// The socket can't be used.
     #[error("can't use {path}: {source}")]
     Socket {
@@ -106,9 +111,13 @@ pub(crate) enum ControlError {
 /// Listens in `folder`. A socket that a dead relay left is replaced.
 ///
 /// # Errors
-/// [`ControlError::Socket`] if the socket can't be made.
+/// [`ControlError::Running`] if a relay listens there, [`ControlError::Socket`] if the socket
+/// can't be made.
 pub(crate) fn listen(folder: &Path) -> Result<UnixListener, ControlError> {
     let path = folder.join(SOCKET);
+    if std::os::unix::net::UnixStream::connect(&path).is_ok() {
+        return Err(ControlError::Running(folder.to_owned()));
+    }
     let made = remove(&path)
         .and_then(|()| UnixListener::bind(&path))
         .and_then(|listener| {
@@ -131,8 +140,9 @@ pub(crate) async fn serve(listener: UnixListener, operator: Arc<impl Operator>) 
                 });
             }
             Err(error) => {
-                tracing::error!("control socket: {error}");
-                return;
+                // A lack of files or memory passes.
+                tracing::debug!("control socket: {error}");
+                sleep(BREATH).await;
             }
         }
     }

@@ -20,7 +20,7 @@ pub(crate) enum Opened<S: Store> {
     /// Plain blocks.
     Smp(Box<Session<S>>, BlockStream<TlsStream<TcpStream>>),
     /// Blocks in WebSocket messages.
-    Web(Box<Session<S>>, WebSocketBlocks<TlsStream<TcpStream>>),
+    Web(Box<Session<S>>, Box<WebSocketBlocks<TlsStream<TcpStream>>>),
 }
 
 /// Why there is no session.
@@ -63,7 +63,7 @@ pub(crate) async fn open<S: Store>(
             let peer = Peer::of(&stream);
             let mut io = WebSocketBlocks::accept(stream).await?;
             let session = begin(relay, &mut io, &credentials, peer).await?;
-            Ok(Opened::Web(Box::new(session), io))
+            Ok(Opened::Web(Box::new(session), Box::new(io)))
         }
     }
 }

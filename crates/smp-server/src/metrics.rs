@@ -46,13 +46,13 @@ figures! {
     /// Connections at the moment.
     connections: Gauge, "Connections at the moment";
     /// Connections since the start.
-    connections_total: Counter, "Connections since the start";
+    connections_accepted: Counter, "Connections since the start";
     /// Connections refused since there were too many.
     connections_refused: Counter, "Connections refused since there were too many";
     /// Handshakes that failed or took too long.
     handshakes_failed: Counter, "Handshakes that failed or took too long";
-    /// Connections closed since their client took too long to read.
-    slow_readers: Counter, "Connections closed since their client did not read";
+    /// Connections closed since their client took too long to read or to write.
+    slow_connections: Counter, "Connections closed since their client did not read or write on";
     /// Queues stored.
     queues: Gauge, "Queues stored";
     /// Messages stored.

@@ -8,16 +8,19 @@ use std::time::Duration;
 use anyhow::Context;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::time::sleep;
 
 use crate::relay::Relay;
+use crate::server::BREATH;
 use crate::store::Store;
+use crate::upkeep::count_stored;
 
 /// Connections at a time.
 const CONNECTIONS: usize = 8;
@@ -46,14 +49,14 @@ pub(crate) async fn serve<S: Store>(listener: TcpListener, relay: Arc<Relay<S>>)
             return;
         };
         let Ok((stream, _)) = listener.accept().await else {
+            // A lack of files or memory passes.
+            sleep(BREATH).await;
             continue;
         };
         let relay = Arc::clone(&relay);
         tokio::spawn(async move {
-            let answer = service_fn(|request| {
-                let answer = answer(&relay, &request);
-                async { Ok::<_, Infallible>(answer) }
-            });
+            let answer =
+                service_fn(async |request| Ok::<_, Infallible>(answer(&relay, &request).await));
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADERS_WITHIN)
@@ -67,9 +70,14 @@ pub(crate) async fn serve<S: Store>(listener: TcpListener, relay: Arc<Relay<S>>)
     }
 }
 
-fn answer<S: Store>(relay: &Relay<S>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer<S: Store>(relay: &Relay<S>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let (status, text) = match (request.method(), request.uri().path()) {
-        (&Method::GET, "/metrics") => (StatusCode::OK, relay.metrics.prometheus()),
+        (&Method::GET, "/metrics") => {
+            if let Err(error) = count_stored(relay).await {
+                relay.store_error(&error);
+            }
+            (StatusCode::OK, relay.metrics.prometheus())
+        }
         (_, "/metrics") => (StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned()),
         _ => (
             StatusCode::NOT_FOUND,
@@ -78,10 +86,14 @@ fn answer<S: Store>(relay: &Relay<S>, request: &Request<Incoming>) -> Response<F
     };
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;
-    if status == StatusCode::OK {
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static(FORMAT));
-    }
+    let header = match status {
+        StatusCode::OK => (CONTENT_TYPE, FORMAT),
+        StatusCode::METHOD_NOT_ALLOWED => (ALLOW, "GET"),
+        _ => return response,
+    };
+    let (name, value) = header;
+    response
+        .headers_mut()
+        .insert(name, HeaderValue::from_static(value));
     response
 }

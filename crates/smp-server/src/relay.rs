@@ -58,7 +58,12 @@ pub struct Relay<S: Store> {
     notifications: Notifications,
     forwarder: Forwarder,
     connections: AtomicU64,
+    /// When an error of the store was last logged, in seconds since 1970.
+    logged: AtomicU64,
 }
+
+/// Seconds in which one error of the store is logged at most: a full disk refuses many commands.
+const LOG_INTERVAL: u64 = 10;
 
 /// What a handshake agreed on, for a new session.
 pub(crate) struct SessionSetup {
@@ -110,6 +115,7 @@ impl<S: Store> Relay<S> {
             notifier_services: Registry::new(),
             notifications: Notifications::new(),
             connections: AtomicU64::new(0),
+            logged: AtomicU64::new(0),
         }
     }
 
@@ -201,7 +207,11 @@ impl<S: Store> Relay<S> {
     /// client learns only that it was the storage.
     pub(crate) fn store_error(&self, error: &StoreError) -> ErrorType {
         self.metrics.store_errors.inc();
-        tracing::error!("storage: {error}");
+        let (now, last) = (self.clock.now(), self.logged.load(Ordering::Relaxed));
+        if now >= last + LOG_INTERVAL {
+            self.logged.store(now, Ordering::Relaxed);
+            tracing::error!("storage: {error}");
+        }
         ErrorType::Store(String::new())
     }
 }

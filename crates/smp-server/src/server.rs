@@ -30,7 +30,7 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 const KEEPALIVE_PROBES: u32 = 4;
 
 /// A pause after the system has no room for another connection.
-const BREATH: Duration = Duration::from_millis(50);
+pub(crate) const BREATH: Duration = Duration::from_millis(50);
 
 /// How long connections may take to finish when the relay stops.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -108,6 +108,10 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        // The system's default may be another one; the configuration says that "::" takes both.
+        SockRef::from(&socket).set_only_v6(false)?;
+    }
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -131,8 +135,10 @@ impl<S: Store> Door<S> {
             };
             match accepted {
                 Ok((stream, _)) => self.let_in(stream),
+                // A client that gave up is its own matter.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    // A client that gave up is its own matter; a lack of files or memory passes.
+                    // A lack of files or memory passes.
                     tracing::debug!("accept: {error}");
                     sleep(BREATH).await;
                 }
@@ -142,7 +148,7 @@ impl<S: Store> Door<S> {
 
     fn let_in(&self, stream: TcpStream) {
         let metrics = &self.relay.metrics;
-        metrics.connections_total.inc();
+        metrics.connections_accepted.inc();
         let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
             metrics.connections_refused.inc();
             return;
@@ -187,7 +193,7 @@ async fn client<S: Store>(
             connection::serve(&relay, *session, io, stop).await;
         }
         Ok(Ok(Opened::Web(session, io))) => {
-            connection::serve(&relay, *session, io, stop).await;
+            connection::serve(&relay, *session, *io, stop).await;
         }
         Ok(Err(error)) => {
             relay.metrics.handshakes_failed.inc();

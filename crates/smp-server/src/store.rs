@@ -8,6 +8,7 @@
 mod disk;
 mod index;
 mod memory;
+mod record;
 
 use std::fmt;
 use std::future::Future;

@@ -13,7 +13,7 @@ use crate::store::{Cursor, Store, StoreError};
 /// How often expired messages and queues are looked for.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// How often the stored queues and messages are counted for the figures.
+/// How often what is stored is counted, and what is in memory alone looked through.
 const COUNT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Queues that are looked at before others get their turn.
@@ -90,7 +90,9 @@ async fn expire<S: Store>(relay: &Relay<S>) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn count_stored<S: Store>(relay: &Relay<S>) -> Result<(), StoreError> {
+/// Brings the figures up to date that are not counted as things happen.
+pub(crate) async fn count_stored<S: Store>(relay: &Relay<S>) -> Result<(), StoreError> {
+    relay.forget();
     let counts = relay.store.counts().await?;
     relay
         .metrics

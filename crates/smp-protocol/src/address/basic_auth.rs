@@ -43,7 +43,9 @@ impl BasicAuth {
     /// [`DecodeError`] if it is cut off.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let bytes = reader.short("password")?;
-        let password = str::from_utf8(bytes).ok().and_then(|text| Self::new(text).ok());
+        let password = str::from_utf8(bytes)
+            .ok()
+            .and_then(|text| Self::new(text).ok());
         Ok(password.unwrap_or_else(|| Self(String::new())))
     }
 

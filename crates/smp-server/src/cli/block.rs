@@ -19,6 +19,8 @@ pub(super) struct Block {
     #[arg(long, value_enum, default_value_t = Reason::Content)]
     reason: Reason,
     /// The queue's address, or the sender's or link's id in it
+    // One in 64 ids begins with a hyphen.
+    #[arg(allow_hyphen_values = true)]
     queue: String,
 }
 
@@ -30,6 +32,8 @@ pub(super) struct Unblock {
     #[command(flatten)]
     dir: Dir,
     /// The queue's address, or the sender's or link's id in it
+    // One in 64 ids begins with a hyphen.
+    #[arg(allow_hyphen_values = true)]
     queue: String,
 }
 

@@ -15,6 +15,9 @@ use crate::control::{self, Answer, ControlError, Request};
 use crate::paths::Paths;
 
 #[derive(Args)]
+#[command(after_help = "\
+Example:
+  sotto-smp cert rotate --dir relay --ca-key /media/stick/ca.key")]
 pub(super) struct Cert {
     #[command(subcommand)]
     command: CertCommand,

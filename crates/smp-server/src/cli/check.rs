@@ -7,13 +7,14 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 use serde::Serialize;
 use smp_client::{
-    Event, Isolation, QueueKey, QueueParameters, Session, SessionOptions, TcpConnector, TcpOptions,
+    Event, Events, Isolation, QueueKey, QueueParameters, Session, SessionOptions, TcpConnector,
+    TcpOptions,
 };
 use smp_protocol::{
     AuthKeyKind, AuthPrivateKey, BoxKey, DEFAULT_PORT, DhPrivateKey, DhSecret, Host, MessageFlags,
     QueueRequest, ReceivedMessage, RelayAddress, ServerAddress,
 };
-use smp_transport::{TlsCredentials, WebCredentials, verify_chain};
+use smp_transport::{TlsCredentials, WebCredentials, read_certificates, verify_chain};
 use tokio::time::timeout;
 
 use super::{Dir, say};
@@ -127,16 +128,26 @@ async fn look(paths: &Paths, findings: &mut Findings) -> anyhow::Result<()> {
     match control::ask(paths.run(), &Request::Stats).await {
         Ok(_) => {
             let local = local(&config, &address)?;
-            round_trip(&local)
-                .await
-                .context("a message did not get through the relay")?;
-            findings.fine("the relay runs, and a message got through it");
+            let session = connect(&local).await.context("nobody gets to the relay")?;
+            if config.queues.allow_new {
+                round_trip(session)
+                    .await
+                    .context("a message did not get through the relay")?;
+                findings.fine("the relay runs, and a message got through it");
+            } else {
+                session.0.ping().await?;
+                findings.fine("the relay runs; it makes no new queues");
+            }
         }
         Err(ControlError::NotRunning(_)) => {
             for socket in config.listen.sockets() {
                 std::net::TcpListener::bind(socket).with_context(|| {
                     format!("no relay runs from this folder, yet {socket} can't be used")
                 })?;
+            }
+            if let Some(socket) = config.metrics.listen {
+                std::net::TcpListener::bind(socket)
+                    .with_context(|| format!("`metrics.listen`: {socket} can't be used"))?;
             }
             findings.add(
                 Level::Warning,
@@ -153,6 +164,13 @@ fn certificates(paths: &Paths, findings: &mut Findings) -> anyhow::Result<TlsCre
     let now = SystemTime::now();
     verify_chain(credentials.chain(), &credentials.identity(), now)
         .context("the relay's certificates")?;
+    if let Ok(offline) = read_certificates(&paths.offline_certificate()) {
+        ensure!(
+            offline[0].fingerprint()? == credentials.identity(),
+            "the certificates are another relay's than the one in {}",
+            paths.offline().display()
+        );
+    }
     let ends = credentials.leaf().validity()?.not_after;
     let day = humantime::format_rfc3339_seconds(ends).to_string();
     let day = day.split('T').next().unwrap_or_default();
@@ -211,15 +229,18 @@ fn local(config: &Config, address: &ServerAddress) -> anyhow::Result<ServerAddre
     })
 }
 
-/// Creates a queue, sends a message, takes it, deletes the queue.
-async fn round_trip(address: &ServerAddress) -> anyhow::Result<()> {
+async fn connect(address: &ServerAddress) -> anyhow::Result<(Session, Events)> {
     let connector = TcpConnector::new(TcpOptions::default(), None)?;
     let isolation = Isolation::generate(&mut random());
     let options = SessionOptions::default();
     let connected = Session::connect(&connector, address, &isolation, &options);
-    let (session, mut events) = timeout(PATIENCE, connected)
+    Ok(timeout(PATIENCE, connected)
         .await
-        .context("no connection")??;
+        .context("no connection")??)
+}
+
+/// Creates a queue, sends a message, takes it, deletes the queue.
+async fn round_trip((session, mut events): (Session, Events)) -> anyhow::Result<()> {
     let key = AuthPrivateKey::generate(&mut random(), AuthKeyKind::Ed25519);
     let dh = DhPrivateKey::generate(&mut random());
     let parameters = QueueParameters {

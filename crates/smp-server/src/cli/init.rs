@@ -38,7 +38,7 @@ pub(super) struct Init {
     #[arg(long, value_name = "NAME", value_delimiter = ',', required = true)]
     host: Vec<Host>,
     /// The TCP port
-    #[arg(long, default_value_t = DEFAULT_PORT)]
+    #[arg(long, default_value_t = DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
     /// Let everyone create queues, without a password
     #[arg(long)]

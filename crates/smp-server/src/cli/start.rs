@@ -1,11 +1,15 @@
 //! `sotto-smp start`.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Args;
+use rustix::fs::Mode;
+use rustix::process::umask;
 use smp_client::{SocksProxy, TcpConnector, TcpOptions};
-use smp_transport::{ServerTls, TlsCredentials, WebCredentials};
+use smp_protocol::Fingerprint;
+use smp_transport::{ServerTls, TlsCredentials, WebCredentials, verify_chain};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +22,7 @@ use crate::paths::Paths;
 use crate::relay::Relay;
 use crate::server::Server;
 use crate::store::{DiskStore, Durability, MemoryStore, Store};
+use crate::upkeep::count_stored;
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -34,6 +39,8 @@ pub(super) struct Start {
 impl Start {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         self.log();
+        // What is stored is nobody else's business.
+        umask(Mode::RWXG | Mode::RWXO);
         let paths = self.dir.paths();
         let config = Config::read(paths.config())?;
         match config.storage.engine {
@@ -67,7 +74,12 @@ async fn serve<S: Store>(paths: &Paths, config: Config, store: S) -> anyhow::Res
         paths: paths.clone(),
         web: config.web.clone(),
     };
-    let tls = Arc::new(certificates.tls()?);
+    let (smp, web) = certificates.load()?;
+    let identity = smp.identity();
+    if let Err(error) = verify_chain(smp.chain(), &identity, SystemTime::now()) {
+        tracing::error!("clients will refuse this relay: {error}; see `sotto-smp check`");
+    }
+    let tls = Arc::new(ServerTls::new(smp, web.as_ref())?);
     let metrics = config.metrics.listen;
     let socks = config.proxy.socks;
     let options = socks
@@ -95,6 +107,7 @@ async fn serve<S: Store>(paths: &Paths, config: Config, store: S) -> anyhow::Res
         relay: Arc::clone(&relay),
         tls,
         certificates,
+        identity,
     };
     let operator = Arc::new(operator);
     tokio::spawn(control::serve(control, Arc::clone(&operator)));
@@ -107,7 +120,8 @@ async fn serve<S: Store>(paths: &Paths, config: Config, store: S) -> anyhow::Res
         say(format_args!("listening on {address}"))?;
     }
     server.run(stop).await?;
-    say("stopped: every accepted command is done")?;
+    // Whether anybody reads it makes no difference any more.
+    let _ = say("stopped: every accepted command is done");
     Ok(())
 }
 
@@ -151,11 +165,6 @@ impl Certificates {
         };
         Ok((Arc::new(smp), web))
     }
-
-    fn tls(&self) -> anyhow::Result<ServerTls> {
-        let (smp, web) = self.load()?;
-        Ok(ServerTls::new(smp, web.as_ref())?)
-    }
 }
 
 /// A running relay, as its operator sees it.
@@ -163,11 +172,18 @@ struct Running<S: Store> {
     relay: Arc<Relay<S>>,
     tls: Arc<ServerTls>,
     certificates: Certificates,
+    /// By which clients know it, and will as long as it runs.
+    identity: Fingerprint,
 }
 
 impl<S: Store> Running<S> {
     fn reload(&self) -> anyhow::Result<()> {
         let (smp, web) = self.certificates.load()?;
+        ensure!(
+            smp.identity() == self.identity,
+            "the new ones are another relay's, with another address"
+        );
+        verify_chain(smp.chain(), &self.identity, SystemTime::now())?;
         Ok(self.tls.reload(smp, web.as_ref())?)
     }
 }
@@ -176,6 +192,9 @@ impl<S: Store> Operator for Running<S> {
     async fn answer(&self, request: Request) -> Answer {
         let done = match request {
             Request::Stats => {
+                if let Err(error) = count_stored(&self.relay).await {
+                    self.relay.store_error(&error);
+                }
                 return Answer::Stats(Box::new(self.relay.metrics.snapshot()));
             }
             Request::Reload => self.reload(),

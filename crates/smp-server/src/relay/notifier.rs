@@ -103,7 +103,7 @@ impl<S: Store> Session<S> {
             return;
         }
         if self.notifiers.remove(&id) || self.serves(ServiceKind::Notifications) {
-            self.respond(None, id.into(), &Response::End);
+            self.respond(None, id, &Response::End);
         }
     }
 
@@ -115,7 +115,7 @@ impl<S: Store> Session<S> {
         }
         for Notification { nonce, meta, .. } in self.relay.notifications.take(id) {
             self.relay.metrics.notifications_delivered.inc();
-            self.respond(None, id.into(), &Response::Nmsg { nonce, meta });
+            self.respond(None, id, &Response::Nmsg { nonce, meta });
         }
     }
 }

@@ -272,7 +272,7 @@ impl<S: Store> Session<S> {
         service.scan = None;
         self.subscriptions
             .retain(|_, subscription| !subscription.by_service);
-        self.respond(None, id.into(), &Response::Ends { count, ids_hash });
+        self.respond(None, id, &Response::Ends { count, ids_hash });
     }
 
     /// Everything that waited for the service is on its way. Only messages have a word for it,

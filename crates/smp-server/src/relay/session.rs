@@ -286,13 +286,11 @@ impl<S: Store> Session<S> {
         let target = self
             .relay
             .authorize(&mut self.keys, entity, &proof, &command)
-            .await?;
-        if let Target::Queue(record, Party::Recipient) = &target {
-            // Each key was checked: a queue with many costs as many commands.
-            self.commands
-                .charge(record.recipient_keys.len().saturating_sub(1));
-        }
-        match (target, command) {
+            .await;
+        // A queue with many keys costs as many commands, whether one of them was right or not.
+        let checks = self.keys.take_checks();
+        self.commands.charge(checks.saturating_sub(1));
+        match (target?, command) {
             (Target::New, Command::New(new)) => {
                 let corr_id = corr_id.ok_or(ErrorType::Cmd(CommandError::Syntax))?;
                 self.new_queue(*new, &corr_id, as_service).await.map(Some)
@@ -345,14 +343,14 @@ impl<S: Store> Session<S> {
             Event::Ended(id) => self.subscription_ended(id),
             Event::Deleted(id) => {
                 if self.subscriptions.remove(&id).is_some() || self.serves(ServiceKind::Messages) {
-                    self.respond(None, id.into(), &Response::Deld);
+                    self.respond(None, id, &Response::Deld);
                 }
             }
             Event::Notification(id) => self.deliver_notifications(id),
             Event::NotifierEnded(id) => self.notifier_ended(id),
             Event::NotifierDeleted(id) => {
                 if self.notifiers.remove(&id) || self.serves(ServiceKind::Notifications) {
-                    self.respond(None, id.into(), &Response::Deld);
+                    self.respond(None, id, &Response::Deld);
                 }
             }
             Event::ServiceEnded { count, ids_hash } => self.service_ended(count, ids_hash),
@@ -373,7 +371,7 @@ impl<S: Store> Session<S> {
             return;
         }
         if self.subscriptions.remove(&id).is_some() || self.serves(ServiceKind::Messages) {
-            self.respond(None, id.into(), &Response::End);
+            self.respond(None, id, &Response::End);
         }
     }
 
@@ -412,7 +410,7 @@ impl<S: Store> Session<S> {
         };
         self.subscriptions.insert(id, subscription);
         let response = self.relay.deliver(&record, message);
-        self.respond(None, id.into(), &response);
+        self.respond(None, id, &response);
     }
 
     /// Whether messages of a queue go to this connection, and to no later one.
@@ -428,18 +426,18 @@ impl<S: Store> Session<S> {
     fn queue_lost(&mut self, id: QueueId) {
         if self.subscriptions.remove(&id).is_some() {
             self.relay.queues.unsubscribe(id, self.id);
-            self.respond(None, id.into(), &Response::Deld);
+            self.respond(None, id, &Response::Deld);
         }
     }
 
     pub(super) fn respond(
         &mut self,
         corr_id: Option<CorrId>,
-        entity: EntityId,
+        entity: impl Into<EntityId>,
         response: &Response,
     ) {
         self.outbox
-            .push(&self.params, corr_id.as_ref(), &entity, response);
+            .push(&self.params, corr_id.as_ref(), &entity.into(), response);
     }
 }
 

@@ -2,34 +2,42 @@
 //!
 //! SQLite holds what is small: queues, links' data, and which message is where. Bodies are all
 //! about 16 KB, so they stand in slots of one file beside it, which are used again. A body is
-//! written before its row and its slot is given away only after the row's deletion is on the disk:
-//! whenever the process dies, each row that is there has its body.
+//! written before its row and given away after the row is deleted: whenever the process dies, each
+//! row that is there has its body. A slot names its message and has a checksum, so that after a loss
+//! of power no body is taken for another.
 //!
 //! ```text
 //! data/lock      held while the relay runs
 //! data/queues.db SQLite, with its -wal and -shm: queue, link, message, service
 //! data/bodies    slots of 16 KB
+//! data/reserve   room on the disk that is kept for deletions
 //! ```
 //!
 //! Queues' records and the places of messages are in memory too ([`Index`]), so that finding costs
-//! no disk. Every change is committed first and then made in memory.
+//! no disk. Every change is committed first and then made in memory. A commit is in the system's
+//! hands when it returns, and takes some microseconds; what is slow, synchronising and compacting,
+//! is done by a thread of the store.
 
 mod bodies;
+mod compaction;
 mod database;
-mod record;
+mod reserve;
+mod sides;
 mod sync;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use smp_protocol::{Fingerprint, IdsHash, LinkData, MessageFlags, MessageId, ServiceRole};
 
 use self::bodies::{Bodies, Slot};
 use self::database::{Database, MessageRow};
+use self::reserve::Reserve;
 use self::sync::Syncer;
 use super::index::{Change, Content, Index, Key, Room, Waiter};
+use super::record::Packed;
 use super::{
     Acknowledged, Counts, CreateError, Cursor, Expired, Lookup, Page, Pushed, QueueChange, QueueId,
     QueueRecord, ServiceKind, Store, StoreError, StoredBody, StoredMessage, Updated,
@@ -45,15 +53,25 @@ pub enum Durability {
     Power,
 }
 
+/// Queues of which one step of expiry deletes something, at most.
+const EXPIRED_IN_STEP: usize = 100;
+
 /// A store in a folder.
 pub struct DiskStore {
-    index: Mutex<Index<Slot>>,
-    /// Held for the whole of a change, so that changes are made in the order of their commits.
-    writer: Mutex<Database>,
-    bodies: Arc<Bodies>,
+    shared: Arc<Shared>,
     syncer: Syncer,
     durability: Durability,
     _lock: File,
+}
+
+/// What the store's thread works on, too.
+struct Shared {
+    index: RwLock<Index<Slot>>,
+    /// Held for the whole of a change, so that changes are made in the order of their commits. Who
+    /// holds it may lock the index, never the other way round.
+    writer: Mutex<Database>,
+    bodies: Bodies,
+    reserve: Arc<Reserve>,
 }
 
 impl DiskStore {
@@ -66,27 +84,51 @@ impl DiskStore {
         std::fs::create_dir_all(folder)?;
         let lock = lock(folder)?;
         let path = folder.join("queues.db");
-        let database = Database::open(&path)?;
+        let reserve = Arc::new(Reserve::open(&folder.join("reserve"))?);
+        let bodies = Bodies::open(&folder.join("bodies"))?;
+        if !bodies.is_new() && is_empty(&path) {
+            return Err(damaged(&path, "the database"));
+        }
+        let mut database = Database::open(&path, Arc::clone(&reserve))?;
         let mut index = Index::new();
-        database.queues(|key, bytes| {
-            let record = record::decode(bytes).ok_or_else(|| damaged(&path, "a queue"))?;
+        index.reserve(database.places()?);
+        database.queues(|key, record| {
             index.add_at(key, record);
             Ok(())
         })?;
         index.complete();
-        let mut used = Vec::new();
+        let (mut used, mut lost) = (Vec::new(), Vec::new());
         database.messages(|row| {
-            used.extend(row.slot);
-            index.push(row.queue, waiter(&row));
+            if row.slot.is_some_and(|slot| !bodies.has(slot)) {
+                lost.push((row.queue, row.number));
+            } else {
+                used.extend(row.slot);
+                index.push(row.queue, waiter(&row));
+            }
             Ok(())
         })?;
-        let bodies = Arc::new(Bodies::open(&folder.join("bodies"), &used)?);
-        let syncer = Syncer::start(&path, Arc::clone(&bodies))?;
-        let (index, writer) = (Mutex::new(index), Mutex::new(database));
-        Ok(Self {
-            index,
-            writer,
+        if !lost.is_empty() {
+            // Their slots are given to others now, so the rows must not stay.
+            tracing::warn!(
+                "{} messages have no body any more and are dropped",
+                lost.len()
+            );
+            database.delete_lost(&lost)?;
+        }
+        if !bodies.complete(used) {
+            return Err(damaged(&path, "a message"));
+        }
+        // The files' names, too, shall survive.
+        File::open(folder)?.sync_all()?;
+        let shared = Arc::new(Shared {
+            index: RwLock::new(index),
+            writer: Mutex::new(database),
             bodies,
+            reserve,
+        });
+        let syncer = Syncer::start(&path, Arc::clone(&shared))?;
+        Ok(Self {
+            shared,
             syncer,
             durability,
             _lock: lock,
@@ -102,24 +144,34 @@ impl DiskStore {
         }
     }
 
-    fn create_now(&self, record: QueueRecord, link: Option<&LinkData>) -> Result<(), CreateError> {
-        let mut database = self.writer.lock();
+    /// Whether something may be added: not while what is left of the disk is for deletions.
+    fn is_open(&self) -> Result<(), StoreError> {
+        match self.shared.reserve.is_given_up() {
+            true => Err(std::io::Error::from(std::io::ErrorKind::StorageFull).into()),
+            false => Ok(()),
+        }
+    }
+
+    fn create_now(&self, record: &QueueRecord, link: Option<&LinkData>) -> Result<(), CreateError> {
+        self.is_open()?;
+        let mut database = self.shared.writer.lock();
         let key = {
-            let index = self.index.lock();
-            if !index.is_free(&record) {
+            let index = self.shared.index.read();
+            if !index.is_free(record) {
                 return Err(CreateError::Taken);
             }
             index.next_key()
         };
-        database.insert_queue(key, &record::encode(&record), link)?;
-        self.index.lock().add(record);
+        let record = Packed::new(record);
+        database.insert_queue(key, &record, link)?;
+        self.shared.index.write().add(record);
         Ok(())
     }
 
     fn update_now(&self, id: &QueueId, change: &QueueChange) -> Result<Updated, StoreError> {
-        let mut database = self.writer.lock();
+        let mut database = self.shared.writer.lock();
         let (key, changed) = {
-            let index = self.index.lock();
+            let index = self.shared.index.read();
             let Some(key) = index.key(id) else {
                 return Ok(Updated::Gone);
             };
@@ -143,23 +195,37 @@ impl DiskStore {
             QueueChange::Link(None) => Some(None),
             _ => None,
         };
-        database.replace_queue(key, &record::encode(&record), link)?;
+        database.replace_queue(key, &record, link)?;
         Ok(self
+            .shared
             .index
-            .lock()
+            .write()
             .replace(key, record)
             .map_or(Updated::Gone, Updated::Done))
     }
 
     fn delete_now(&self, id: &QueueId) -> Result<Option<Arc<QueueRecord>>, StoreError> {
-        let mut database = self.writer.lock();
-        let Some(key) = self.index.lock().key(id) else {
+        self.delete_unless(id, |_| false)
+    }
+
+    fn delete_unless(
+        &self,
+        id: &QueueId,
+        stays: impl Fn(&Packed) -> bool,
+    ) -> Result<Option<Arc<QueueRecord>>, StoreError> {
+        let mut database = self.shared.writer.lock();
+        let key = {
+            let index = self.shared.index.read();
+            let goes = |key: &Key| index.packed(*key).is_some_and(|record| !stays(record));
+            index.key(id).filter(goes)
+        };
+        let Some(key) = key else {
             return Ok(None);
         };
         database.delete_queue(key)?;
-        let removed = self.index.lock().remove(key);
+        let removed = self.shared.index.write().remove(key);
         Ok(removed.map(|(record, waiting)| {
-            self.bodies.release(waiting.iter().filter_map(slot_of));
+            self.release(waiting.iter());
             record
         }))
     }
@@ -170,16 +236,37 @@ impl DiskStore {
         message: &StoredMessage,
         quota: u32,
     ) -> Result<Pushed, StoreError> {
+        self.is_open()?;
+        // What is refused anyway costs no copy.
+        if let Some(refused) = self.refused(id, quota) {
+            return Ok(refused);
+        }
         // The copy to the disk's cache needs no lock.
         let slot = match &message.body {
-            StoredBody::Message { body, .. } => Some(self.bodies.write(&message.id, body)?),
+            StoredBody::Message { body, .. } => Some(self.shared.bodies.write(&message.id, body)?),
             StoredBody::Quota => None,
         };
         let pushed = self.push_slot(id, message, slot, quota);
         if !matches!(pushed, Ok(Pushed::First | Pushed::Queued)) {
-            self.bodies.give_back(slot);
+            self.shared.bodies.give_back(slot);
         }
         pushed
+    }
+
+    /// Why nothing becomes of a new message, as far as that is seen without the writer.
+    fn refused(&self, id: &QueueId, quota: u32) -> Option<Pushed> {
+        let index = self.shared.index.read();
+        let Some(key) = index.key(id) else {
+            return Some(Pushed::Gone);
+        };
+        (index.room(key, quota) == Room::No).then_some(Pushed::QuotaExceeded)
+    }
+
+    /// Gives away the slots of messages whose rows are deleted.
+    fn release<'a>(&self, messages: impl Iterator<Item = &'a Waiter<Slot>>) {
+        let at_once = self.durability == Durability::Process;
+        let slots = messages.filter_map(slot_of);
+        self.shared.bodies.release(slots, at_once);
     }
 
     fn push_slot(
@@ -189,9 +276,9 @@ impl DiskStore {
         slot: Option<Slot>,
         quota: u32,
     ) -> Result<Pushed, StoreError> {
-        let mut database = self.writer.lock();
+        let mut database = self.shared.writer.lock();
         let (queue, room) = {
-            let index = self.index.lock();
+            let index = self.shared.index.read();
             let Some(key) = index.key(id) else {
                 return Ok(Pushed::Gone);
             };
@@ -223,7 +310,7 @@ impl DiskStore {
             slot,
         };
         database.insert_message(&row)?;
-        self.index.lock().push(queue, waiter(&row));
+        self.shared.index.write().push(queue, waiter(&row));
         Ok(pushed)
     }
 
@@ -232,7 +319,7 @@ impl DiskStore {
     fn first_now(&self, id: &QueueId) -> Result<Option<StoredMessage>, StoreError> {
         loop {
             let (message, timestamp, content) = {
-                let index = self.index.lock();
+                let index = self.shared.index.read();
                 let Some(first) = index.key(id).and_then(|key| index.first(key)) else {
                     return Ok(None);
                 };
@@ -241,11 +328,12 @@ impl DiskStore {
             let body = match content {
                 Content::Quota => StoredBody::Quota,
                 Content::Message { flags, body: slot } => {
-                    match self.bodies.read(slot, &message)? {
+                    match self.shared.bodies.read(slot, &message)? {
                         Some(body) => StoredBody::Message { flags, body },
                         None if self.is_first(id, &message) => {
-                            // A loss of power took the body; nobody was told it would survive that.
-                            tracing::warn!("a message was lost with the last loss of power");
+                            // A loss of power took the body, of which nobody was told that it would
+                            // survive that, or the disk is damaged. The queue goes on.
+                            tracing::warn!("a message can't be read any more and is dropped");
                             self.acknowledge_now(id, &message)?;
                             continue;
                         }
@@ -262,16 +350,16 @@ impl DiskStore {
     }
 
     fn is_first(&self, id: &QueueId, message: &MessageId) -> bool {
-        let index = self.index.lock();
+        let index = self.shared.index.read();
         let first = index.key(id).and_then(|key| index.first(key));
         first.is_some_and(|first| first.id == *message)
     }
 
     /// Deletes the first message if this is its id; says whether it was.
     fn acknowledge_now(&self, id: &QueueId, message: &MessageId) -> Result<bool, StoreError> {
-        let mut database = self.writer.lock();
+        let mut database = self.shared.writer.lock();
         let (key, number) = {
-            let index = self.index.lock();
+            let index = self.shared.index.read();
             let key = index.key(id);
             let first = key.and_then(|key| Some((key, index.first(key)?)));
             match first.filter(|(_, first)| first.id == *message) {
@@ -279,9 +367,9 @@ impl DiskStore {
                 None => return Ok(false),
             }
         };
-        database.delete_message(key, number)?;
-        let popped = self.index.lock().pop(key);
-        self.bodies.release(popped.iter().filter_map(slot_of));
+        database.delete_messages(key, number)?;
+        let popped = self.shared.index.write().pop(key);
+        self.release(popped.iter());
         Ok(true)
     }
 
@@ -291,33 +379,35 @@ impl DiskStore {
         from: Cursor,
         limit: usize,
     ) -> Result<Expired<usize>, StoreError> {
-        let (keys, next) = self.index.lock().step(from, limit);
-        let mut expired = 0;
+        let (keys, mut next) = self.shared.index.read().step(from, limit);
+        let (mut expired, mut queues) = (0, 0);
         for key in keys {
-            while self.expire_first(key, before)? {
-                expired += 1;
+            let deleted = self.expire_waiting(key, before)?;
+            expired += deleted;
+            queues += usize::from(deleted > 0);
+            if queues == EXPIRED_IN_STEP {
+                next = Some(Cursor(key as usize + 1));
+                break;
             }
         }
         Ok(Expired { expired, next })
     }
 
-    fn expire_first(&self, key: Key, before: u64) -> Result<bool, StoreError> {
-        let old = |index: &Index<Slot>| {
-            let first = index.first(key).filter(|first| first.timestamp < before);
-            first.map(|first| first.number)
-        };
+    /// Deletes a queue's first messages as far as they are old.
+    fn expire_waiting(&self, key: Key, before: u64) -> Result<usize, StoreError> {
         // Most queues have nothing to expire; the writer goes on with its work meanwhile.
-        if old(&self.index.lock()).is_none() {
-            return Ok(false);
+        if self.shared.index.read().old(key, before).is_none() {
+            return Ok(0);
         }
-        let mut database = self.writer.lock();
-        let Some(number) = old(&self.index.lock()) else {
-            return Ok(false);
+        let mut database = self.shared.writer.lock();
+        let Some((count, last)) = self.shared.index.read().old(key, before) else {
+            return Ok(0);
         };
-        database.delete_message(key, number)?;
-        let popped = self.index.lock().pop(key);
-        self.bodies.release(popped.iter().filter_map(slot_of));
-        Ok(true)
+        database.delete_messages(key, last)?;
+        let mut index = self.shared.index.write();
+        let popped: Vec<_> = (0..count).filter_map(|_| index.pop(key)).collect();
+        self.release(popped.iter());
+        Ok(popped.len())
     }
 
     fn expire_queues_now(
@@ -327,18 +417,22 @@ impl DiskStore {
         limit: usize,
     ) -> Result<Expired<Vec<Arc<QueueRecord>>>, StoreError> {
         let (unused, next) = {
-            let index = self.index.lock();
-            let (keys, next) = index.step(from, limit);
-            let records = keys.into_iter().filter_map(|key| index.record(key));
-            let unused = records.filter(|record| record.used_on < before);
-            (
-                unused.map(|record| record.recipient_id).collect::<Vec<_>>(),
-                next,
-            )
+            let index = self.shared.index.read();
+            let (keys, mut next) = index.step(from, limit);
+            let mut unused = Vec::new();
+            for key in keys {
+                let record = index.packed(key).filter(|record| record.used_on() < before);
+                unused.extend(record.map(Packed::recipient_id));
+                if unused.len() == EXPIRED_IN_STEP {
+                    next = Some(Cursor(key as usize + 1));
+                    break;
+                }
+            }
+            (unused, next)
         };
         let mut expired = Vec::new();
         for id in unused {
-            expired.extend(self.delete_now(&id)?);
+            expired.extend(self.delete_unless(&id, |record| record.used_on() >= before)?);
         }
         Ok(Expired { expired, next })
     }
@@ -346,28 +440,32 @@ impl DiskStore {
 
 impl Store for DiskStore {
     async fn create(&self, record: QueueRecord, link: Option<LinkData>) -> Result<(), CreateError> {
-        self.create_now(record, link.as_ref())?;
+        self.create_now(&record, link.as_ref())?;
         Ok(self.settled().await?)
     }
 
     async fn find(&self, lookup: Lookup) -> Result<Option<Arc<QueueRecord>>, StoreError> {
-        Ok(self.index.lock().find(lookup))
+        Ok(self.shared.index.read().find(lookup))
     }
 
     async fn update(&self, id: &QueueId, change: QueueChange) -> Result<Updated, StoreError> {
         let updated = self.update_now(id, &change)?;
-        self.settled().await?;
+        if matches!(updated, Updated::Done(_)) {
+            self.settled().await?;
+        }
         Ok(updated)
     }
 
     async fn link_data(&self, id: &QueueId) -> Result<Option<LinkData>, StoreError> {
-        let key = self.index.lock().key(id);
-        key.map_or(Ok(None), |key| self.writer.lock().link(key))
+        let key = self.shared.index.read().key(id);
+        key.map_or(Ok(None), |key| self.shared.writer.lock().link(key))
     }
 
     async fn delete(&self, id: &QueueId) -> Result<Option<Arc<QueueRecord>>, StoreError> {
         let deleted = self.delete_now(id)?;
-        self.settled().await?;
+        if deleted.is_some() {
+            self.settled().await?;
+        }
         Ok(deleted)
     }
 
@@ -378,7 +476,9 @@ impl Store for DiskStore {
         quota: u32,
     ) -> Result<Pushed, StoreError> {
         let pushed = self.push_now(id, &message, quota)?;
-        self.settled().await?;
+        if pushed != Pushed::Gone {
+            self.settled().await?;
+        }
         Ok(pushed)
     }
 
@@ -401,7 +501,7 @@ impl Store for DiskStore {
     }
 
     async fn length(&self, id: &QueueId) -> Result<u32, StoreError> {
-        let index = self.index.lock();
+        let index = self.shared.index.read();
         Ok(index.key(id).map_or(0, |key| index.length(key)))
     }
 
@@ -411,7 +511,11 @@ impl Store for DiskStore {
         from: Cursor,
         limit: usize,
     ) -> Result<Expired<usize>, StoreError> {
-        self.expire_messages_now(before, from, limit)
+        let step = self.expire_messages_now(before, from, limit)?;
+        if step.expired > 0 {
+            self.settled().await?;
+        }
+        Ok(step)
     }
 
     async fn expire_queues(
@@ -420,7 +524,11 @@ impl Store for DiskStore {
         from: Cursor,
         limit: usize,
     ) -> Result<Expired<Vec<Arc<QueueRecord>>>, StoreError> {
-        self.expire_queues_now(before, from, limit)
+        let step = self.expire_queues_now(before, from, limit)?;
+        if !step.expired.is_empty() {
+            self.settled().await?;
+        }
+        Ok(step)
     }
 
     async fn service(
@@ -428,7 +536,11 @@ impl Store for DiskStore {
         fingerprint: &Fingerprint,
         role: ServiceRole,
     ) -> Result<QueueId, StoreError> {
-        let id = self.writer.lock().service(fingerprint.as_bytes(), role)?;
+        let id = self
+            .shared
+            .writer
+            .lock()
+            .service(fingerprint.as_bytes(), role)?;
         self.settled().await?;
         Ok(id)
     }
@@ -438,7 +550,7 @@ impl Store for DiskStore {
         service: &QueueId,
         kind: ServiceKind,
     ) -> Result<(i64, IdsHash), StoreError> {
-        Ok(self.index.lock().totals(*service, kind))
+        Ok(self.shared.index.read().totals(*service, kind))
     }
 
     async fn service_queues(
@@ -448,11 +560,11 @@ impl Store for DiskStore {
         from: Cursor,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        Ok(self.index.lock().page(*service, kind, from, limit))
+        Ok(self.shared.index.read().page(*service, kind, from, limit))
     }
 
     async fn counts(&self) -> Result<Counts, StoreError> {
-        let index = self.index.lock();
+        let index = self.shared.index.read();
         Ok(Counts {
             queues: index.queues(),
             messages: index.messages(),
@@ -460,16 +572,11 @@ impl Store for DiskStore {
     }
 
     async fn compact(&self) -> Result<(), StoreError> {
-        let commit = self.syncer.committed();
-        self.syncer.synced(commit).await?;
-        self.writer.lock().truncate_log()?;
-        Ok(self.bodies.compact()?)
+        self.syncer.compacted().await
     }
 
     async fn close(&self) -> Result<(), StoreError> {
-        let commit = self.syncer.committed();
-        self.syncer.synced(commit).await?;
-        self.writer.lock().truncate_log()
+        self.syncer.closed().await
     }
 }
 
@@ -486,6 +593,10 @@ fn lock(folder: &Path) -> Result<File, StoreError> {
         Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::InUse(folder.to_owned())),
         Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
     }
+}
+
+fn is_empty(path: &Path) -> bool {
+    std::fs::metadata(path).map_or(true, |file| file.len() == 0)
 }
 
 fn damaged(path: &Path, what: &'static str) -> StoreError {

@@ -1,30 +1,35 @@
 //! Queues, who they are found by, and what waits in them: the part that both engines have in
 //! memory. It decides; engines write down what it decided.
 
+mod ids;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use smp_protocol::{IdsHash, MessageFlags, MessageId};
 
+use self::ids::Ids;
+use super::record::{IdKind, Packed};
 use super::{Cursor, Lookup, Page, QueueChange, QueueId, QueueRecord, ServiceKind};
 
 /// A queue's place, by which engines know it too.
 pub(super) type Key = u32;
 
+/// Queues that there may be: their keys leave two bits for the kinds of ids.
+pub(super) const MAX_QUEUES: Key = 1 << 30;
+
 /// Everything of all queues but links' data. `B` is a message's body, or where it is.
 pub(super) struct Index<B> {
     places: Vec<Option<Place<B>>>,
     free: Vec<Key>,
-    recipients: HashMap<QueueId, Key>,
-    senders: HashMap<QueueId, Key>,
-    notifiers: HashMap<QueueId, Key>,
-    links: HashMap<QueueId, Key>,
+    ids: Ids,
+    queues: u64,
     services: HashMap<(QueueId, ServiceKind), Totals>,
     messages: u64,
 }
 
 struct Place<B> {
-    record: Arc<QueueRecord>,
+    record: Packed,
     // Most queues are empty most of the time.
     waiting: Option<Box<Waiting<B>>>,
 }
@@ -70,7 +75,7 @@ pub(super) enum Room {
 /// What a change leads to.
 pub(super) enum Change {
     /// The queue's record is to become this.
-    To(QueueRecord),
+    To(Packed),
     /// It is not allowed.
     Refused,
 }
@@ -80,17 +85,22 @@ impl<B> Index<B> {
         Self {
             places: Vec::new(),
             free: Vec::new(),
-            recipients: HashMap::new(),
-            senders: HashMap::new(),
-            notifiers: HashMap::new(),
-            links: HashMap::new(),
+            ids: Ids::new(),
+            queues: 0,
             services: HashMap::new(),
             messages: 0,
         }
     }
 
+    /// Makes room for so many queues, before the first is added.
+    pub(super) fn reserve(&mut self, queues: usize) {
+        self.places.reserve(queues);
+        // Each has two at least.
+        self.ids.reserve(2 * queues);
+    }
+
     pub(super) fn queues(&self) -> u64 {
-        self.recipients.len() as u64
+        self.queues
     }
 
     pub(super) fn messages(&self) -> u64 {
@@ -98,34 +108,39 @@ impl<B> Index<B> {
     }
 
     pub(super) fn key(&self, id: &QueueId) -> Option<Key> {
-        self.recipients.get(id).copied()
+        self.named(id, IdKind::Recipient)
     }
 
     pub(super) fn find(&self, lookup: Lookup) -> Option<Arc<QueueRecord>> {
         let key = match lookup {
-            Lookup::Recipient(id) => self.recipients.get(&id),
-            Lookup::Sender(id) => self.senders.get(&id),
-            Lookup::Notifier(id) => self.notifiers.get(&id),
-            Lookup::Link(id) => self.links.get(&id),
+            Lookup::Recipient(id) => self.named(&id, IdKind::Recipient),
+            Lookup::Sender(id) => self.named(&id, IdKind::Sender),
+            Lookup::Notifier(id) => self.named(&id, IdKind::Notifier),
+            Lookup::Link(id) => self.named(&id, IdKind::Link),
         }?;
-        self.record(*key).cloned()
+        self.packed(key)?.record().map(Arc::new)
     }
 
-    pub(super) fn record(&self, key: Key) -> Option<&Arc<QueueRecord>> {
+    pub(super) fn packed(&self, key: Key) -> Option<&Packed> {
         self.place(key).map(|place| &place.record)
     }
 
-    /// Whether a queue with these ids can be added.
+    /// Whether a queue with these ids can be added: none is another queue's or there twice.
     pub(super) fn is_free(&self, record: &QueueRecord) -> bool {
-        !(self.recipients.contains_key(&record.recipient_id)
-            || self.senders.contains_key(&record.sender_id)
-            || record
-                .notifier
-                .as_ref()
-                .is_some_and(|one| self.notifiers.contains_key(&one.id))
-            || record
-                .link_id
-                .is_some_and(|id| self.links.contains_key(&id)))
+        if self.next_key() >= MAX_QUEUES {
+            return false;
+        }
+        let notifier = record.notifier.as_ref().map(|notifier| notifier.id);
+        let ids = [
+            Some(record.recipient_id),
+            Some(record.sender_id),
+            notifier,
+            record.link_id,
+        ];
+        (0..ids.len()).all(|at| match ids[at] {
+            Some(id) => !self.is_taken(&id) && !ids[..at].contains(&Some(id)),
+            None => true,
+        })
     }
 
     /// The place that the next queue gets.
@@ -137,18 +152,14 @@ impl<B> Index<B> {
     }
 
     /// Adds a queue whose ids are free, at the place [`Self::next_key`].
-    pub(super) fn add(&mut self, record: QueueRecord) {
+    pub(super) fn add(&mut self, record: Packed) {
         let key = self.next_key();
         self.free.pop();
         self.add_at(key, record);
     }
 
     /// Adds a queue at its place; places that are left out are found by [`Self::complete`].
-    pub(super) fn add_at(&mut self, key: Key, record: QueueRecord) {
-        let record = Arc::new(record);
-        self.recipients.insert(record.recipient_id, key);
-        self.senders.insert(record.sender_id, key);
-        self.enter(key, &record);
+    pub(super) fn add_at(&mut self, key: Key, record: Packed) {
         if self.places.len() <= key as usize {
             self.places.resize_with(key as usize + 1, || None);
         }
@@ -156,6 +167,13 @@ impl<B> Index<B> {
             record,
             waiting: None,
         });
+        self.queues += 1;
+        self.enter(key);
+    }
+
+    /// All places there are, of which some may be free.
+    pub(super) fn places(&self) -> Key {
+        self.places.len() as Key
     }
 
     /// Finds the free places, after all queues were added at theirs.
@@ -170,7 +188,7 @@ impl<B> Index<B> {
 
     /// What a change makes of a queue. Links' data is for the engine to compare.
     pub(super) fn change(&self, key: Key, change: &QueueChange) -> Option<Change> {
-        let mut record = (**self.record(key)?).clone();
+        let mut record = self.packed(key)?.record()?;
         match change {
             QueueChange::SenderKey(new) => match &record.sender_key {
                 Some(present) if present != new => return Some(Change::Refused),
@@ -179,10 +197,7 @@ impl<B> Index<B> {
             QueueChange::RecipientKeys(keys) => record.recipient_keys.clone_from(keys),
             QueueChange::Status(status) => record.status = status.clone(),
             QueueChange::Notifier(notifier) => {
-                if notifier
-                    .as_ref()
-                    .is_some_and(|one| self.notifiers.contains_key(&one.id))
-                {
+                if notifier.as_ref().is_some_and(|one| self.is_taken(&one.id)) {
                     return Some(Change::Refused);
                 }
                 record.notifier.clone_from(notifier);
@@ -191,7 +206,7 @@ impl<B> Index<B> {
             QueueChange::Link(Some((id, _))) => {
                 let allowed = match record.link_id {
                     Some(present) => present == *id,
-                    None => !self.links.contains_key(id),
+                    None => !self.is_taken(id),
                 };
                 if !allowed {
                     return Some(Change::Refused);
@@ -213,33 +228,30 @@ impl<B> Index<B> {
             },
             QueueChange::UsedOn(day) => record.used_on = *day,
         }
-        Some(Change::To(record))
+        Some(Change::To(Packed::new(&record)))
     }
 
     /// Puts a changed record in the place of the former.
-    pub(super) fn replace(&mut self, key: Key, record: QueueRecord) -> Option<Arc<QueueRecord>> {
-        let former = Arc::clone(self.record(key)?);
-        self.leave(&former);
-        let record = Arc::new(record);
-        self.enter(key, &record);
+    pub(super) fn replace(&mut self, key: Key, record: Packed) -> Option<Arc<QueueRecord>> {
+        self.leave(key);
         let place = self.places.get_mut(key as usize)?.as_mut()?;
-        place.record = Arc::clone(&record);
-        Some(record)
+        place.record = record;
+        self.enter(key);
+        self.packed(key)?.record().map(Arc::new)
     }
 
     /// Removes a queue; what waited in it is returned too.
     pub(super) fn remove(&mut self, key: Key) -> Option<(Arc<QueueRecord>, VecDeque<Waiter<B>>)> {
+        self.leave(key);
         let place = self.places.get_mut(key as usize)?.take()?;
         self.free.push(key);
-        self.recipients.remove(&place.record.recipient_id);
-        self.senders.remove(&place.record.sender_id);
-        self.leave(&place.record);
+        self.queues -= 1;
         let messages = place
             .waiting
             .map(|waiting| waiting.messages)
             .unwrap_or_default();
         self.messages -= messages.len() as u64;
-        Some((place.record, messages))
+        Some((Arc::new(place.record.record()?), messages))
     }
 
     /// Whether a queue has room for a message.
@@ -280,6 +292,13 @@ impl<B> Index<B> {
         waiting.full = matches!(waiter.content, Content::Quota);
         waiting.messages.push_back(waiter);
         self.messages += 1;
+    }
+
+    /// How many of a queue's first messages came before `before`, and the number of the last.
+    pub(super) fn old(&self, key: Key, before: u64) -> Option<(usize, u64)> {
+        let messages = &self.waiting(key)?.messages;
+        let old = messages.iter().take_while(|one| one.timestamp < before);
+        old.enumerate().last().map(|(at, one)| (at + 1, one.number))
     }
 
     pub(super) fn first(&self, key: Key) -> Option<&Waiter<B>> {
@@ -336,7 +355,8 @@ impl<B> Index<B> {
         let mut at = from.0;
         while at < self.places.len() && at < from.0 + LOOKED_AT && ids.len() < limit {
             if let Some(place) = &self.places[at] {
-                ids.extend(in_service(&place.record, service, kind));
+                let of = place.record.service(kind).filter(|(of, _)| *of == service);
+                ids.extend(of.map(|(_, id)| id));
             }
             at += 1;
         }
@@ -354,31 +374,45 @@ impl<B> Index<B> {
         self.place(key)?.waiting.as_deref()
     }
 
-    /// Notes what may change of a record's ids.
-    fn enter(&mut self, key: Key, record: &QueueRecord) {
-        if let Some(notifier) = &record.notifier {
-            self.notifiers.insert(notifier.id, key);
+    fn named(&self, id: &QueueId, kind: IdKind) -> Option<Key> {
+        let (key, found) = self
+            .ids
+            .find(id, |key, kind| id_of(&self.places, key, kind))?;
+        (found == kind).then_some(key)
+    }
+
+    fn is_taken(&self, id: &QueueId) -> bool {
+        let found = self
+            .ids
+            .find(id, |key, kind| id_of(&self.places, key, kind));
+        found.is_some()
+    }
+
+    /// Notes a queue's ids and services.
+    fn enter(&mut self, key: Key) {
+        for kind in IdKind::ALL {
+            if let Some(id) = id_of(&self.places, key, kind) {
+                let id_of = |key, kind| id_of(&self.places, key, kind);
+                self.ids.insert(&id, (key, kind), id_of);
+            }
         }
-        if let Some(id) = record.link_id {
-            self.links.insert(id, key);
-        }
-        self.count(record, 1);
+        self.count(key, 1);
     }
 
     /// Undoes [`Self::enter`].
-    fn leave(&mut self, record: &QueueRecord) {
-        if let Some(notifier) = &record.notifier {
-            self.notifiers.remove(&notifier.id);
+    fn leave(&mut self, key: Key) {
+        for kind in IdKind::ALL {
+            if let Some(id) = id_of(&self.places, key, kind) {
+                self.ids.remove(&id, key, kind);
+            }
         }
-        if let Some(id) = record.link_id {
-            self.links.remove(&id);
-        }
-        self.count(record, -1);
+        self.count(key, -1);
     }
 
-    fn count(&mut self, record: &QueueRecord, by: i64) {
+    fn count(&mut self, key: Key, by: i64) {
         for kind in [ServiceKind::Messages, ServiceKind::Notifications] {
-            let Some((service, id)) = service_of(record, kind) else {
+            let Some((service, id)) = self.packed(key).and_then(|record| record.service(kind))
+            else {
                 continue;
             };
             let totals = self.services.entry((service, kind)).or_default();
@@ -391,18 +425,92 @@ impl<B> Index<B> {
     }
 }
 
-/// The service that takes `kind` of a queue, and the id by which it knows the queue.
-fn service_of(record: &QueueRecord, kind: ServiceKind) -> Option<(QueueId, QueueId)> {
-    match kind {
-        ServiceKind::Messages => Some((record.service?, record.recipient_id)),
-        ServiceKind::Notifications => {
-            let notifier = record.notifier.as_ref()?;
-            Some((notifier.service?, notifier.id))
-        }
-    }
+fn id_of<B>(places: &[Option<Place<B>>], key: Key, kind: IdKind) -> Option<QueueId> {
+    places.get(key as usize)?.as_ref()?.record.id(kind)
 }
 
-fn in_service(record: &QueueRecord, service: QueueId, kind: ServiceKind) -> Option<QueueId> {
-    let (of, id) = service_of(record, kind)?;
-    (of == service).then_some(id)
+#[cfg(test)]
+mod tests {
+    use smp_protocol::AuthPublicKey;
+
+    use super::*;
+    use crate::store::{NotifierRecord, QueueStatus};
+
+    /// A queue with four ids that begin with these numbers.
+    fn queue([recipient, sender, notifier, link]: [u16; 4]) -> QueueRecord {
+        let id = |number: u16| {
+            let mut id = [0; 24];
+            id[..2].copy_from_slice(&number.to_be_bytes());
+            QueueId(id)
+        };
+        QueueRecord {
+            recipient_id: id(recipient),
+            sender_id: id(sender),
+            recipient_keys: Vec::new(),
+            delivery_key: [0; 32],
+            sender_key: None,
+            mode: None,
+            status: QueueStatus::Active,
+            notifier: Some(NotifierRecord {
+                id: id(notifier),
+                key: AuthPublicKey::Ed25519([0; 32]),
+                secret: [0; 32],
+                service: None,
+            }),
+            link_id: Some(id(link)),
+            service: None,
+            used_on: 0,
+        }
+    }
+
+    #[test]
+    fn an_id_is_taken_whatever_it_names() {
+        let mut index = Index::<()>::new();
+        index.add(Packed::new(&queue([1, 2, 3, 4])));
+        for taken in 1..=4 {
+            for at in 0..4 {
+                let mut ids = [11, 12, 13, 14];
+                ids[at] = taken;
+                assert!(!index.is_free(&queue(ids)), "{taken}, {at}");
+            }
+        }
+        assert!(index.is_free(&queue([11, 12, 13, 14])));
+    }
+
+    #[test]
+    fn a_queue_has_no_id_twice() {
+        let index = Index::<()>::new();
+        for (one, other) in [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)] {
+            let mut ids = [1, 2, 3, 4];
+            ids[other] = ids[one];
+            assert!(!index.is_free(&queue(ids)), "{one}, {other}");
+        }
+    }
+
+    #[test]
+    fn ids_are_found_while_the_table_grows_and_shrinks() {
+        let mut index = Index::<()>::new();
+        let ids = |number: u16| [number, number + 10_000, number + 20_000, number + 30_000];
+        for number in 0..10_000 {
+            index.add(Packed::new(&queue(ids(number))));
+        }
+        for number in (0..10_000).step_by(3) {
+            let key = index.key(&queue(ids(number)).recipient_id);
+            assert!(index.remove(key.unwrap()).is_some());
+        }
+        for number in 0..10_000 {
+            let record = queue(ids(number));
+            let notifier = record.notifier.as_ref().unwrap().id;
+            for lookup in [
+                Lookup::Recipient(record.recipient_id),
+                Lookup::Sender(record.sender_id),
+                Lookup::Notifier(notifier),
+                Lookup::Link(record.link_id.unwrap()),
+            ] {
+                let found = index.find(lookup).is_some_and(|found| *found == record);
+                assert_eq!(found, number % 3 != 0);
+            }
+        }
+        assert_eq!(index.queues(), 6666);
+    }
 }

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use smp_protocol::{Fingerprint, IdsHash, LinkData, MessageId, ServiceRole};
 
 use super::index::{Change, Content, Index, Key, Room, Waiter};
+use super::record::Packed;
 use super::{
     Acknowledged, Counts, CreateError, Cursor, Expired, Lookup, Page, Pushed, QueueChange, QueueId,
     QueueRecord, ServiceKind, Store, StoreError, StoredBody, StoredMessage, Updated,
@@ -158,7 +159,7 @@ impl Store for MemoryStore {
             return Err(CreateError::Taken);
         }
         let key = state.index.next_key();
-        state.index.add(record);
+        state.index.add(Packed::new(&record));
         if let Some(link) = link {
             state.links.insert(key, link);
         }
@@ -243,13 +244,10 @@ impl Store for MemoryStore {
         let (keys, next) = state.index.step(from, limit);
         let mut expired = Vec::new();
         for key in keys {
-            let record = state
-                .index
-                .record(key)
-                .filter(|record| record.used_on < before)
-                .cloned();
-            if let Some(record) = record {
-                expired.extend(state.delete(&record.recipient_id));
+            let record = state.index.packed(key);
+            let unused = record.filter(|record| record.used_on() < before);
+            if let Some(id) = unused.map(Packed::recipient_id) {
+                expired.extend(state.delete(&id));
             }
         }
         Ok(Expired { expired, next })

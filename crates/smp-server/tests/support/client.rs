@@ -31,6 +31,8 @@ pub(crate) struct Client {
     pub(crate) rng: StdRng,
     fingerprint: Option<Fingerprint>,
     cipher: Option<BlockCipher>,
+    /// Blocks that came while others were written.
+    unread: VecDeque<Box<Block>>,
     received: VecDeque<Received>,
     places: usize,
     /// Blocks that came in.
@@ -76,6 +78,7 @@ impl Client {
             rng,
             fingerprint,
             cipher,
+            unread: VecDeque::new(),
             received: VecDeque::new(),
             places: 0,
             blocks: 0,
@@ -308,7 +311,7 @@ impl Client {
 
     /// Whether nothing comes.
     pub(crate) async fn silent(&mut self) -> bool {
-        self.received.is_empty() && timeout(PATIENCE, self.io.read_block()).await.is_err()
+        timeout(PATIENCE, self.wait_for(|_| true)).await.is_err()
     }
 
     /// Whether the relay closed the connection.
@@ -322,23 +325,19 @@ impl Client {
     /// Writes a block, and reads meanwhile: a relay that writes does not read.
     async fn write(&mut self, block: Box<Block>) {
         self.io.queue(block);
-        let mut came = Vec::new();
         let written = poll_fn(|cx| {
             loop {
                 if let Poll::Ready(written) = self.io.poll_flush_blocks(cx) {
                     return Poll::Ready(written);
                 }
                 match self.io.poll_read_block(cx) {
-                    Poll::Ready(Ok(Some(block))) => came.push(block),
+                    Poll::Ready(Ok(Some(block))) => self.unread.push_back(block),
                     Poll::Ready(_) => panic!("the relay closed the connection"),
                     Poll::Pending => return Poll::Pending,
                 }
             }
         });
         written.await.unwrap();
-        for block in came {
-            self.read(block);
-        }
     }
 
     async fn take(&mut self, wanted: impl Fn(&Received) -> bool) -> Received {
@@ -349,6 +348,9 @@ impl Client {
 
     async fn wait_for(&mut self, wanted: impl Fn(&Received) -> bool) -> Received {
         loop {
+            while let Some(block) = self.unread.pop_front() {
+                self.read(block);
+            }
             if let Some(at) = self.received.iter().position(&wanted) {
                 return self.received.remove(at).unwrap();
             }

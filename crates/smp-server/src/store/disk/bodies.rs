@@ -1,6 +1,5 @@
 //! The bodies of messages: slots of one size in one file.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -8,13 +7,16 @@ use std::path::Path;
 
 use parking_lot::Mutex;
 use rustix::fs::{FallocateFlags, fallocate};
-use smp_protocol::MessageId;
+use smp_protocol::{ID_SIZE, MessageId};
 
 /// Bytes of a slot: the longest body of any version, and its head.
 const SLOT: usize = 16_384;
 
-/// A message's id and its body's length stand before the body.
-const HEAD: usize = 24 + 2;
+/// A message's id, its body's length and the CRC-32 of both and the body stand before the body.
+const HEAD: usize = ID_SIZE + 2 + 4;
+
+/// Where the checksum stands.
+const CHECKSUM: usize = ID_SIZE + 2;
 
 /// A place in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,16 +38,15 @@ pub(super) struct Bodies {
 struct Slots {
     /// To be used again.
     free: Vec<Slot>,
-    /// To be used again once the deletion of what was in them is on the disk: until then a loss of
-    /// power may bring their messages back.
+    /// To be used again once the deletion of what was in them is on the disk.
     released: Vec<Slot>,
     /// The first that was never used.
     end: u32,
 }
 
 impl Bodies {
-    /// Opens the file, in which `used` slots have bodies.
-    pub(super) fn open(path: &Path, used: &[Slot]) -> io::Result<Self> {
+    /// Opens the file. [`Self::complete`] tells which slots have bodies.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = File::options()
             .create(true)
             .truncate(false)
@@ -53,33 +54,52 @@ impl Bodies {
             .write(true)
             .open(path)?;
         let length = file.metadata()?.len().div_ceil(SLOT as u64);
-        let last = used.iter().max().map_or(0, |slot| slot.0 + 1);
-        let end = u32::try_from(length).map_err(io::Error::other)?.max(last);
-        let used: BTreeSet<Slot> = used.iter().copied().collect();
-        let free = (0..end)
-            .rev()
-            .map(Slot)
-            .filter(|slot| !used.contains(slot))
-            .collect();
-        let slots = Mutex::new(Slots {
-            free,
-            released: Vec::new(),
+        let end = u32::try_from(length).map_err(io::Error::other)?;
+        let slots = Slots {
             end,
-        });
-        Ok(Self { file, slots })
+            ..Slots::default()
+        };
+        Ok(Self {
+            file,
+            slots: Mutex::new(slots),
+        })
+    }
+
+    /// Whether no body was ever written.
+    pub(super) fn is_new(&self) -> bool {
+        self.slots.lock().end == 0
+    }
+
+    /// Whether the file has this slot.
+    pub(super) fn has(&self, slot: Slot) -> bool {
+        slot.0 < self.slots.lock().end
+    }
+
+    /// Finds the free slots, when all that are used are known. Says whether none is used twice.
+    pub(super) fn complete(&self, mut used: Vec<Slot>) -> bool {
+        used.sort_unstable();
+        let mut slots = self.slots.lock();
+        let mut next = used.iter().peekable();
+        let is_free = |slot: &Slot| next.next_if_eq(&slot).is_none();
+        let mut free: Vec<Slot> = (0..slots.end).map(Slot).filter(is_free).collect();
+        // The first are taken first.
+        free.reverse();
+        slots.free = free;
+        used.windows(2).all(|pair| pair[0] != pair[1])
     }
 
     /// Writes a body to a free slot, all of it, so that nothing of a former one is left behind.
     pub(super) fn write(&self, id: &MessageId, body: &[u8]) -> io::Result<Slot> {
-        let mut bytes = Vec::with_capacity(SLOT);
-        bytes.extend_from_slice(id.as_bytes());
-        let length = u16::try_from(body.len())
-            .ok()
-            .filter(|_| body.len() + HEAD <= SLOT);
-        let length = length.ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge))?;
-        bytes.extend_from_slice(&length.to_be_bytes());
-        bytes.extend_from_slice(body);
-        bytes.resize(SLOT, 0);
+        let end = HEAD + body.len();
+        if end > SLOT {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let mut bytes = [0; SLOT];
+        bytes[..ID_SIZE].copy_from_slice(id.as_bytes());
+        bytes[ID_SIZE..CHECKSUM].copy_from_slice(&(body.len() as u16).to_be_bytes());
+        bytes[HEAD..end].copy_from_slice(body);
+        let checksum = checksum(&bytes[..end]);
+        bytes[CHECKSUM..HEAD].copy_from_slice(&checksum.to_be_bytes());
         let slot = self.slots.lock().take();
         match self.file.write_all_at(&bytes, slot.offset()) {
             Ok(()) => Ok(slot),
@@ -90,20 +110,20 @@ impl Bodies {
         }
     }
 
-    /// The body in a slot, if it is that message's still.
+    /// The body in a slot, if it is that message's still and whole.
     pub(super) fn read(&self, slot: Slot, id: &MessageId) -> io::Result<Option<Vec<u8>>> {
-        let mut bytes = vec![0; SLOT];
+        let mut bytes = [0; SLOT];
         match self.file.read_exact_at(&mut bytes, slot.offset()) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             read => read?,
         }
-        let length = usize::from(u16::from_be_bytes([bytes[24], bytes[25]]));
-        if bytes[..24] != id.as_bytes()[..] || length > SLOT - HEAD {
+        let length = u16::from_be_bytes([bytes[ID_SIZE], bytes[ID_SIZE + 1]]);
+        let end = HEAD + usize::from(length);
+        if bytes[..ID_SIZE] != id.as_bytes()[..] || end > SLOT {
             return Ok(None);
         }
-        bytes.truncate(HEAD + length);
-        bytes.drain(..HEAD);
-        Ok(Some(bytes))
+        let whole = bytes[CHECKSUM..HEAD] == checksum(&bytes[..end]).to_be_bytes();
+        Ok(whole.then(|| bytes[HEAD..end].to_vec()))
     }
 
     /// Takes back a slot to which no row points.
@@ -111,8 +131,22 @@ impl Bodies {
         self.slots.lock().free.extend(slot);
     }
 
-    /// Takes back slots whose rows are deleted; they are free after the next synchronisation.
-    pub(super) fn release(&self, slots: impl Iterator<Item = Slot>) {
+    /// Takes back slots whose rows are deleted.
+    ///
+    /// After a loss of power such a row may be back, and its slot may have another body. Where that
+    /// must not cost the other message its place, the slot is free after the next synchronisation
+    /// alone; else at once, so that the same few slots serve the messages that are soon taken.
+    pub(super) fn release(&self, slots: impl Iterator<Item = Slot>, at_once: bool) {
+        let mut all = self.slots.lock();
+        if at_once {
+            all.free.extend(slots);
+        } else {
+            all.released.extend(slots);
+        }
+    }
+
+    /// Takes back what [`Self::take_released`] returned, after a synchronisation that failed.
+    pub(super) fn release_again(&self, slots: Vec<Slot>) {
         self.slots.lock().released.extend(slots);
     }
 
@@ -177,6 +211,14 @@ impl Slots {
             Slot(self.end - 1)
         })
     }
+}
+
+/// Of a slot's bytes up to the body's end, without the checksum's own place.
+fn checksum(bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&bytes[..CHECKSUM]);
+    hasher.update(&bytes[HEAD..]);
+    hasher.finalize()
 }
 
 /// Neighbours among sorted slots: the first, and how many.

@@ -1,20 +1,26 @@
 //! What is small, in SQLite.
 
-use std::path::Path;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use smp_protocol::{LinkData, MessageId, ServiceRole};
 
 use super::bodies::Slot;
 use super::damaged;
-use crate::store::index::Key;
+use super::reserve::Reserve;
+use super::sides::{Sides, both};
+use crate::store::index::{Key, MAX_QUEUES};
+use crate::store::record::Packed;
 use crate::store::{QueueId, StoreError};
 
 /// The layout of the tables.
 const VERSION: i32 = 1;
 
 /// Deleted bytes are overwritten; a commit is in the log before it returns, and the log goes to the
-/// disk apart from commits.
+/// disk apart from commits. Pages that are free can be given back.
 const PRAGMAS: &str = "
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = NORMAL;
@@ -22,27 +28,25 @@ const PRAGMAS: &str = "
     PRAGMA secure_delete = ON;
     PRAGMA temp_store = MEMORY;
     PRAGMA cache_size = -8192;
+    PRAGMA busy_timeout = 10000;
 ";
 
-const TABLES: &str = "
-    CREATE TABLE queue (key INTEGER PRIMARY KEY, record BLOB NOT NULL);
-    CREATE TABLE link (key INTEGER PRIMARY KEY, fixed BLOB NOT NULL, user BLOB NOT NULL);
-    CREATE TABLE message (
-        queue INTEGER NOT NULL,
-        number INTEGER NOT NULL,
-        id BLOB NOT NULL,
-        timestamp INTEGER NOT NULL,
-        notification INTEGER NOT NULL,
-        slot INTEGER,
-        PRIMARY KEY (queue, number)
-    ) WITHOUT ROWID;
-    CREATE TABLE service (fingerprint BLOB, role INTEGER, id BLOB NOT NULL,
-        PRIMARY KEY (fingerprint, role)) WITHOUT ROWID;
-";
+const SERVICES: &str = "CREATE TABLE service (fingerprint BLOB, role INTEGER, id BLOB NOT NULL,
+    PRIMARY KEY (fingerprint, role)) WITHOUT ROWID;";
+
+/// Whether a change adds something or makes room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Adds,
+    Deletes,
+}
 
 /// The database's connection that writes.
 pub(super) struct Database {
     connection: Connection,
+    reserve: Arc<Reserve>,
+    path: PathBuf,
+    pub(super) sides: Sides,
 }
 
 /// A message's row.
@@ -57,34 +61,76 @@ pub(super) struct MessageRow {
 }
 
 impl Database {
-    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+    pub(super) fn open(path: &Path, reserve: Arc<Reserve>) -> Result<Self, StoreError> {
+        if is_cut_off(path)? {
+            return Err(damaged(path, "the database"));
+        }
         let mut connection = Connection::open(path)?;
-        connection.execute_batch(PRAGMAS)?;
-        connection.set_prepared_statement_cache_capacity(32);
-        let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        match version {
-            VERSION => {}
+        if super::is_empty(path) {
+            // Once it has content, each opening would write this again.
+            connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
+        }
+        let opened = connection.execute_batch(PRAGMAS);
+        opened.map_err(|error| unreadable(path, error))?;
+        let sides = Self::tables(&mut connection, path)?;
+        Ok(Self {
+            connection,
+            reserve,
+            path: path.to_owned(),
+            sides,
+        })
+    }
+
+    /// Makes the tables, or finds how far a compaction came that was cut short.
+    fn tables(connection: &mut Connection, path: &Path) -> Result<Sides, StoreError> {
+        let version = connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i32>(0));
+        match version.map_err(|error| unreadable(path, error))? {
+            VERSION => Sides::read(connection).map_err(|error| unreadable(path, error)),
             0 => {
+                let tables = "SELECT count(*) FROM sqlite_schema";
+                let tables = connection.query_row(tables, [], |row| row.get::<_, u32>(0));
+                if tables.map_err(|error| unreadable(path, error))? > 0 {
+                    return Err(damaged(path, "the database of another program"));
+                }
                 let transaction = connection.transaction()?;
-                transaction.execute_batch(TABLES)?;
+                let sides = Sides::create(&transaction)?;
+                transaction.execute_batch(SERVICES)?;
                 transaction.pragma_update(None, "user_version", VERSION)?;
                 transaction.commit()?;
+                Ok(sides)
             }
-            _ => return Err(damaged(path, "the layout of a newer sotto-smp")),
+            _ => Err(damaged(path, "the layout of a newer sotto-smp")),
         }
-        Ok(Self { connection })
+    }
+
+    /// How many places queues have at most.
+    pub(super) fn places(&self) -> Result<usize, StoreError> {
+        let mut places = 0;
+        for sql in both!("SELECT max(key) FROM queue", "") {
+            let last = self.connection.query_row(sql, [], |row| row.get(0));
+            let last: Option<u32> = last.map_err(|error| unreadable(&self.path, error))?;
+            if last.is_some_and(|last| last >= MAX_QUEUES) {
+                return Err(damaged(&self.path, "a queue"));
+            }
+            places = places.max(last.map_or(0, |last| last as usize + 1));
+        }
+        Ok(places)
     }
 
     /// Gives every queue's place and record.
     pub(super) fn queues(
         &self,
-        mut take: impl FnMut(Key, &[u8]) -> Result<(), StoreError>,
+        mut take: impl FnMut(Key, Packed) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let mut statement = self.connection.prepare("SELECT key, record FROM queue")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let record = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-            take(row.get(0)?, record)?;
+        let unreadable = |error| unreadable(&self.path, error);
+        for sql in both!("SELECT key, record FROM queue", "") {
+            let mut statement = self.connection.prepare(sql).map_err(unreadable)?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next().map_err(unreadable)? {
+                let key = row.get(0).map_err(unreadable)?;
+                let record = row.get_ref(1)?.as_blob().ok().and_then(Packed::read);
+                take(key, record.ok_or_else(|| damaged(&self.path, "a queue"))?)?;
+            }
         }
         Ok(())
     }
@@ -94,19 +140,16 @@ impl Database {
         &self,
         mut take: impl FnMut(MessageRow) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        const ALL: &str = "SELECT queue, number, id, timestamp, notification, slot
-            FROM message ORDER BY queue, number";
-        let mut statement = self.connection.prepare(ALL)?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            take(MessageRow {
-                queue: row.get(0)?,
-                number: row.get::<_, i64>(1)?.cast_unsigned(),
-                id: MessageId(row.get(2)?),
-                timestamp: row.get::<_, i64>(3)?.cast_unsigned(),
-                notification: row.get(4)?,
-                slot: row.get::<_, Option<u32>>(5)?.map(Slot),
-            })?;
+        let unreadable = |error| unreadable(&self.path, error);
+        for sql in both!(
+            "SELECT queue, number, id, timestamp, notification, slot FROM message",
+            " ORDER BY queue, number"
+        ) {
+            let mut statement = self.connection.prepare(sql).map_err(unreadable)?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next().map_err(unreadable)? {
+                take(message(row).map_err(unreadable)?)?;
+            }
         }
         Ok(())
     }
@@ -114,15 +157,16 @@ impl Database {
     pub(super) fn insert_queue(
         &mut self,
         key: Key,
-        record: &[u8],
+        record: &Packed,
         link: Option<&LinkData>,
     ) -> Result<(), StoreError> {
-        let transaction = self.connection.transaction()?;
-        transaction
-            .prepare_cached("INSERT INTO queue (key, record) VALUES (?, ?)")?
-            .execute(params![key, record])?;
-        set_link(&transaction, key, link)?;
-        Ok(transaction.commit()?)
+        let side = self.sides.of(key);
+        self.change(Kind::Adds, |connection| {
+            connection
+                .prepare(both!("INSERT INTO queue", " (key, record) VALUES (?, ?)")[side])?
+                .execute(params![key, record.bytes()])?;
+            set_link(connection, side, key, link)
+        })
     }
 
     /// Puts a record in the place of the former; `link` is what the link's data becomes, if it
@@ -130,37 +174,40 @@ impl Database {
     pub(super) fn replace_queue(
         &mut self,
         key: Key,
-        record: &[u8],
+        record: &Packed,
         link: Option<Option<&LinkData>>,
     ) -> Result<(), StoreError> {
-        let transaction = self.connection.transaction()?;
-        transaction
-            .prepare_cached("UPDATE queue SET record = ? WHERE key = ?")?
-            .execute(params![record, key])?;
-        match link {
-            None => {}
-            Some(None) => delete_link(&transaction, key)?,
-            Some(link) => set_link(&transaction, key, link)?,
-        }
-        Ok(transaction.commit()?)
+        let side = self.sides.of(key);
+        self.change(Kind::Adds, |connection| {
+            connection
+                .prepare(both!("UPDATE queue", " SET record = ? WHERE key = ?")[side])?
+                .execute(params![record.bytes(), key])?;
+            match link {
+                None => Ok(()),
+                Some(None) => delete_link(connection, side, key),
+                Some(link) => set_link(connection, side, key, link),
+            }
+        })
     }
 
     pub(super) fn delete_queue(&mut self, key: Key) -> Result<(), StoreError> {
-        let transaction = self.connection.transaction()?;
-        transaction
-            .prepare_cached("DELETE FROM queue WHERE key = ?")?
-            .execute([key])?;
-        transaction
-            .prepare_cached("DELETE FROM message WHERE queue = ?")?
-            .execute([key])?;
-        delete_link(&transaction, key)?;
-        Ok(transaction.commit()?)
+        let side = self.sides.of(key);
+        self.change(Kind::Deletes, |connection| {
+            connection
+                .prepare(both!("DELETE FROM queue", " WHERE key = ?")[side])?
+                .execute([key])?;
+            connection
+                .prepare(both!("DELETE FROM message", " WHERE queue = ?")[side])?
+                .execute([key])?;
+            delete_link(connection, side, key)
+        })
     }
 
     pub(super) fn link(&self, key: Key) -> Result<Option<LinkData>, StoreError> {
+        let side = self.sides.of(key);
         let mut statement = self
             .connection
-            .prepare_cached("SELECT fixed, user FROM link WHERE key = ?")?;
+            .prepare(both!("SELECT fixed, user FROM link", " WHERE key = ?")[side])?;
         let link = statement.query_row([key], |row| {
             Ok(LinkData {
                 fixed: row.get(0)?,
@@ -171,26 +218,46 @@ impl Database {
     }
 
     pub(super) fn insert_message(&mut self, row: &MessageRow) -> Result<(), StoreError> {
-        const INSERT: &str = "INSERT INTO message
-            (queue, number, id, timestamp, notification, slot) VALUES (?, ?, ?, ?, ?, ?)";
-        self.connection.prepare_cached(INSERT)?.execute(params![
-            row.queue,
-            row.number.cast_signed(),
-            row.id.as_bytes(),
-            row.timestamp.cast_signed(),
-            row.notification,
-            row.slot.map(|slot| slot.0),
-        ])?;
+        let insert = both!(
+            "INSERT INTO message",
+            " (queue, number, id, timestamp, notification, slot) VALUES (?, ?, ?, ?, ?, ?)"
+        )[self.sides.of(row.queue)];
+        self.run(Kind::Adds, |connection| {
+            connection.prepare(insert)?.execute(params![
+                row.queue,
+                row.number.cast_signed(),
+                row.id.as_bytes(),
+                row.timestamp.cast_signed(),
+                row.notification,
+                row.slot.map(|slot| slot.0),
+            ])
+        })?;
         Ok(())
     }
 
-    pub(super) fn delete_message(&mut self, queue: Key, number: u64) -> Result<(), StoreError> {
-        const DELETE: &str = "DELETE FROM message WHERE queue = ? AND number = ?";
+    /// Deletes a queue's messages up to this one.
+    pub(super) fn delete_messages(&mut self, queue: Key, number: u64) -> Result<(), StoreError> {
+        let delete =
+            both!("DELETE FROM message", " WHERE queue = ? AND number <= ?")[self.sides.of(queue)];
         let number = number.cast_signed();
-        self.connection
-            .prepare_cached(DELETE)?
-            .execute(params![queue, number])?;
+        self.run(Kind::Deletes, |connection| {
+            connection.prepare(delete)?.execute(params![queue, number])
+        })?;
         Ok(())
+    }
+
+    /// Deletes messages wherever they are in their queues.
+    pub(super) fn delete_lost(&mut self, messages: &[(Key, u64)]) -> Result<(), StoreError> {
+        let sides = self.sides;
+        self.change(Kind::Deletes, |connection| {
+            for (queue, number) in messages {
+                let delete = both!("DELETE FROM message", " WHERE queue = ? AND number = ?");
+                connection
+                    .prepare(delete[sides.of(*queue)])?
+                    .execute(params![queue, number.cast_signed()])?;
+            }
+            Ok(())
+        })
     }
 
     /// The id of a service, a new one if there is none.
@@ -214,34 +281,174 @@ impl Database {
             return Ok(QueueId(id));
         }
         let id = QueueId::random();
-        self.connection.execute(
-            "INSERT INTO service (fingerprint, role, id) VALUES (?, ?, ?)",
-            params![fingerprint, number, id.as_bytes()],
-        )?;
+        self.run(Kind::Adds, |connection| {
+            connection.execute(
+                "INSERT INTO service (fingerprint, role, id) VALUES (?, ?, ?)",
+                params![fingerprint, number, id.as_bytes()],
+            )
+        })?;
         Ok(id)
     }
 
-    /// Brings everything from the log to the tables and empties the log, in which deleted bytes
-    /// stand still.
+    /// A step of moving all rows to the other side: those of `count` queues, of `all` that there
+    /// may be. Says whether that was the last.
+    pub(super) fn move_rows(&mut self, count: Key, all: Key) -> Result<bool, StoreError> {
+        let sides = self.sides;
+        let moved = self.change(Kind::Adds, |connection| sides.step(connection, count, all))?;
+        self.sides = moved;
+        Ok(moved.is_even())
+    }
+
+    /// Gives up to `count` free pages back to the disk. Says whether there are no more.
+    pub(super) fn give_back_pages(&mut self, count: u32) -> Result<bool, StoreError> {
+        let sql = format!("PRAGMA incremental_vacuum({count})");
+        self.run(Kind::Adds, |connection| {
+            let mut statement = connection.prepare(&sql)?;
+            let mut rows = statement.query([])?;
+            while rows.next()?.is_some() {}
+            Ok(())
+        })?;
+        let free: u32 = self
+            .connection
+            .query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+        Ok(free == 0)
+    }
+
+    /// Brings what is left in the log to the tables, so that the log is written again from its
+    /// begin.
+    pub(super) fn restart_log(&mut self) -> Result<(), StoreError> {
+        self.checkpoint("PRAGMA wal_checkpoint(RESTART)")
+    }
+
+    /// The same, and makes the log's file empty: deleted bytes stand still in it.
     pub(super) fn truncate_log(&mut self) -> Result<(), StoreError> {
-        self.connection
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)")
+    }
+
+    fn checkpoint(&mut self, how: &str) -> Result<(), StoreError> {
+        let busy: bool = self.connection.query_row(how, [], |row| row.get(0))?;
+        if busy {
+            let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+            return Err(rusqlite::Error::SqliteFailure(busy, None).into());
+        }
         Ok(())
+    }
+
+    /// Makes a change of several statements, all or nothing.
+    fn change<T>(
+        &mut self,
+        kind: Kind,
+        change: impl Fn(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        self.run(kind, |connection| {
+            let transaction = connection.unchecked_transaction()?;
+            let done = change(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        })
+    }
+
+    /// Runs what fails as a whole if it fails. On a full disk the log can't grow, but what is in it
+    /// may fit into the tables and leave its room; deletions are given the reserve for that.
+    fn run<T>(
+        &mut self,
+        kind: Kind,
+        work: impl Fn(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        match work(&self.connection) {
+            Err(error) if is_full(&error) => {
+                if self.restart_log().is_err() {
+                    if kind == Kind::Adds {
+                        return Err(error.into());
+                    }
+                    self.reserve.give_up()?;
+                    self.restart_log()?;
+                }
+                Ok(work(&self.connection)?)
+            }
+            done => Ok(done?),
+        }
     }
 }
 
-fn set_link(connection: &Connection, key: Key, link: Option<&LinkData>) -> Result<(), StoreError> {
+/// Whether a database is shorter than its head says, with no log that could have the rest. SQLite
+/// finds that out only when it comes to what is missing.
+fn is_cut_off(path: &Path) -> Result<bool, StoreError> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let has_log = std::fs::metadata(log).is_ok_and(|log| log.len() > 0);
+    let file = match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        file => file?,
+    };
+    let length = file.metadata()?.len();
+    if has_log || length == 0 {
+        return Ok(false);
+    }
+    let mut head = [0; 100];
+    if length < head.len() as u64 {
+        return Ok(true);
+    }
+    file.read_exact_at(&mut head, 0)?;
+    // The database file format, sections 1.3.2 and 1.3.7.
+    let page = match u16::from_be_bytes([head[16], head[17]]) {
+        1 => 65_536,
+        size => u64::from(size),
+    };
+    let pages = u32::from_be_bytes([head[28], head[29], head[30], head[31]]);
+    Ok(length < page * u64::from(pages))
+}
+
+fn message(row: &rusqlite::Row<'_>) -> rusqlite::Result<MessageRow> {
+    Ok(MessageRow {
+        queue: row.get(0)?,
+        number: row.get::<_, i64>(1)?.cast_unsigned(),
+        id: MessageId(row.get(2)?),
+        timestamp: row.get::<_, i64>(3)?.cast_unsigned(),
+        notification: row.get(4)?,
+        slot: row.get::<_, Option<u32>>(5)?.map(Slot),
+    })
+}
+
+fn set_link(
+    connection: &Connection,
+    side: usize,
+    key: Key,
+    link: Option<&LinkData>,
+) -> rusqlite::Result<()> {
     if let Some(LinkData { fixed, user }) = link {
+        let set = both!(
+            "INSERT OR REPLACE INTO link",
+            " (key, fixed, user) VALUES (?, ?, ?)"
+        )[side];
         connection
-            .prepare_cached("INSERT OR REPLACE INTO link (key, fixed, user) VALUES (?, ?, ?)")?
+            .prepare(set)?
             .execute(params![key, fixed, user])?;
     }
     Ok(())
 }
 
-fn delete_link(connection: &Connection, key: Key) -> Result<(), StoreError> {
+fn delete_link(connection: &Connection, side: usize, key: Key) -> rusqlite::Result<()> {
     connection
-        .prepare_cached("DELETE FROM link WHERE key = ?")?
+        .prepare(both!("DELETE FROM link", " WHERE key = ?")[side])?
         .execute([key])?;
     Ok(())
+}
+
+/// Whether the disk had no room, or the file reached a limit.
+fn is_full(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure)
+    )
+}
+
+/// What an error in reading says: that the file is damaged, or what the disk says.
+fn unreadable(path: &Path, error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown) | None => {
+            damaged(path, "the database")
+        }
+        Some(_) => error.into(),
+    }
 }

@@ -1,32 +1,43 @@
-//! Synchronisation with the disk, apart from commits, so that many share one.
+//! The thread of the store: it synchronises with the disk apart from commits, so that many share
+//! one synchronisation, and it compacts, step by step between them.
 
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
-use super::bodies::Bodies;
+use super::Shared;
+use super::compaction::Compaction;
 use crate::store::StoreError;
 
 /// At most so much later is a commit on the disk.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Bytes of the log after which it is brought to the tables.
-const LONG_LOG: u64 = 16 * 1024 * 1024;
+/// Commits after which the log is brought to the tables. Its file keeps its length and is written
+/// again from its begin.
+const LONG_LOG: u64 = 2048;
 
-/// The thread that synchronises.
+/// Bytes of the log's file after which it is shortened as well.
+const LARGE_LOG: u64 = 32 * 1024 * 1024;
+
+/// What commits have for themselves between two steps of a compaction.
+const PAUSE: Duration = Duration::from_millis(1);
+
+type Answer = oneshot::Sender<Result<(), StoreError>>;
+
+/// The thread.
 pub(super) struct Syncer {
-    shared: Arc<Shared>,
+    orders: Arc<Orders>,
     done: watch::Receiver<Done>,
     thread: Option<JoinHandle<()>>,
 }
 
-struct Shared {
+struct Orders {
     state: Mutex<State>,
     wake: Condvar,
 }
@@ -35,13 +46,16 @@ struct Shared {
 struct State {
     /// Commits so far.
     committed: u64,
-    /// Whether somebody waits.
+    /// Whether somebody waits for one.
     wanted: bool,
+    compactions: Vec<Answer>,
+    /// Who wants the log brought to the tables.
+    closing: Vec<Answer>,
     stop: bool,
 }
 
-/// Up to which commit everything is on the disk, or why not.
-#[derive(Clone)]
+/// Up to which commit everything is on the disk, or why nothing more is sure to be.
+#[derive(Clone, Default)]
 struct Done {
     synced: u64,
     failed: Option<Arc<std::io::Error>>,
@@ -49,31 +63,29 @@ struct Done {
 
 impl Syncer {
     /// Starts for a database that is open already.
-    pub(super) fn start(database: &Path, bodies: Arc<Bodies>) -> Result<Self, StoreError> {
+    pub(super) fn start(database: &Path, shared: Arc<Shared>) -> Result<Self, StoreError> {
         let mut log = database.as_os_str().to_owned();
         log.push("-wal");
         let log = File::open(log)?;
         let checkpointer = Connection::open(database)?;
-        checkpointer.execute_batch("PRAGMA secure_delete = ON; PRAGMA busy_timeout = 1000;")?;
-        let shared = Arc::new(Shared {
+        checkpointer.execute_batch("PRAGMA secure_delete = ON; PRAGMA cache_size = -256;")?;
+        let orders = Arc::new(Orders {
             state: Mutex::default(),
             wake: Condvar::new(),
         });
-        let (report, done) = watch::channel(Done {
-            synced: 0,
-            failed: None,
-        });
+        let (report, done) = watch::channel(Done::default());
         let worker = Worker {
-            shared: Arc::clone(&shared),
+            orders: Arc::clone(&orders),
             log,
             checkpointer,
-            bodies,
+            shared,
             report,
+            running: None,
         };
-        let thread = std::thread::Builder::new().name("store-sync".into());
+        let thread = std::thread::Builder::new().name("store".into());
         let thread = thread.spawn(move || worker.run())?;
         Ok(Self {
-            shared,
+            orders,
             done,
             thread: Some(thread),
         })
@@ -81,38 +93,53 @@ impl Syncer {
 
     /// Notes a commit and returns its number.
     pub(super) fn committed(&self) -> u64 {
-        let mut state = self.shared.state.lock();
+        let mut state = self.orders.state.lock();
         state.committed += 1;
+        if state.committed.is_multiple_of(LONG_LOG) {
+            self.orders.wake.notify_one();
+        }
         state.committed
     }
 
     /// Waits until a commit and all before it are on the disk.
     pub(super) async fn synced(&self, commit: u64) -> Result<(), StoreError> {
-        {
-            let mut state = self.shared.state.lock();
-            if !state.wanted {
-                state.wanted = true;
-                self.shared.wake.notify_one();
-            }
-        }
+        self.order(|state| state.wanted = true);
         let mut done = self.done.clone();
         let done = done
             .wait_for(|done| done.synced >= commit || done.failed.is_some())
             .await;
         match done {
-            Ok(done) => match &done.failed {
-                Some(error) => Err(StoreError::Sync(Arc::clone(error))),
-                None => Ok(()),
-            },
+            Ok(done) if done.synced >= commit => Ok(()),
+            Ok(done) => Err(done.failed.as_ref().map_or(StoreError::Closed, |error| {
+                StoreError::Sync(Arc::clone(error))
+            })),
             Err(_) => Err(StoreError::Closed),
         }
+    }
+
+    /// Waits until a compaction that begins now or later is done.
+    pub(super) async fn compacted(&self) -> Result<(), StoreError> {
+        let (answer, done) = oneshot::channel();
+        self.order(|state| state.compactions.push(answer));
+        done.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Waits until everything is on the disk and the log is empty.
+    pub(super) async fn closed(&self) -> Result<(), StoreError> {
+        let (answer, done) = oneshot::channel();
+        self.order(|state| state.closing.push(answer));
+        done.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    fn order(&self, order: impl FnOnce(&mut State)) {
+        order(&mut self.orders.state.lock());
+        self.orders.wake.notify_one();
     }
 }
 
 impl Drop for Syncer {
     fn drop(&mut self) {
-        self.shared.state.lock().stop = true;
-        self.shared.wake.notify_one();
+        self.order(|state| state.stop = true);
         if let Some(thread) = self.thread.take() {
             // It has no result, and if it panicked its message is out.
             let _ = thread.join();
@@ -121,70 +148,169 @@ impl Drop for Syncer {
 }
 
 struct Worker {
-    shared: Arc<Shared>,
+    orders: Arc<Orders>,
     log: File,
     /// A second connection: bringing the log to the tables does not hold up commits.
     checkpointer: Connection,
-    bodies: Arc<Bodies>,
+    shared: Arc<Shared>,
     report: watch::Sender<Done>,
+    running: Option<(Compaction, Vec<Answer>)>,
+}
+
+/// What the thread has to do now.
+struct Orderly {
+    target: u64,
+    wanted: bool,
+    closing: Vec<Answer>,
+    stop: bool,
 }
 
 impl Worker {
-    fn run(self) {
-        let mut synced = 0;
+    fn run(mut self) {
+        let (mut synced, mut shortened) = (0, 0);
+        let mut next = Instant::now() + INTERVAL;
         loop {
-            let (target, stop) = self.next();
-            if target > synced {
-                let failed = self.sync().err();
-                if let Some(error) = &failed {
-                    tracing::error!("the disk can't be synchronised: {error}");
-                } else {
-                    synced = target;
+            let now = self.orders(next);
+            let bodies = matches!(self.running, Some((Compaction::Bodies, _)));
+            if now.wanted || now.stop || bodies || Instant::now() >= next {
+                if now.target > synced && self.sync(now.target) {
+                    synced = now.target;
                 }
-                self.report.send_replace(Done {
-                    synced,
-                    failed: failed.map(Arc::new),
-                });
-                self.shorten_log();
+                next = Instant::now() + INTERVAL;
             }
-            if stop {
+            let large = self.log.metadata().is_ok_and(|log| log.len() >= LARGE_LOG);
+            if large || now.target - shortened >= LONG_LOG {
+                self.shorten_log(large);
+                shortened = now.target;
+            }
+            self.compact();
+            self.make_room();
+            for answer in now.closing {
+                // Who no longer waits needs no answer.
+                let _ = answer.send(self.finish());
+            }
+            if now.stop {
                 return;
             }
         }
     }
 
-    /// Waits for the interval's end or for somebody who can't; returns up to which commit to
-    /// synchronise, and whether it is for the last time.
-    fn next(&self) -> (u64, bool) {
-        let mut state = self.shared.state.lock();
-        if !state.wanted && !state.stop {
-            self.shared.wake.wait_for(&mut state, INTERVAL);
+    /// Waits until there is something to do.
+    fn orders(&mut self, next: Instant) -> Orderly {
+        let mut state = self.orders.state.lock();
+        let idle = self.running.is_none()
+            && state.compactions.is_empty()
+            && state.closing.is_empty()
+            && !state.wanted
+            && !state.stop;
+        if idle {
+            self.orders.wake.wait_until(&mut state, next);
+        } else if self.running.is_some() && !state.wanted {
+            self.orders.wake.wait_for(&mut state, PAUSE);
         }
-        state.wanted = false;
-        (state.committed, state.stop)
+        if self.running.is_none() && !state.compactions.is_empty() {
+            let answers = std::mem::take(&mut state.compactions);
+            self.running = Some((Compaction::Begin, answers));
+        }
+        Orderly {
+            target: state.committed,
+            wanted: std::mem::take(&mut state.wanted),
+            closing: std::mem::take(&mut state.closing),
+            stop: state.stop,
+        }
     }
 
-    fn sync(&self) -> std::io::Result<()> {
-        let released = self.bodies.take_released();
-        let synced = self.bodies.sync().and_then(|()| self.log.sync_data());
-        match synced {
-            Ok(()) => self.bodies.free(released),
-            // Not free yet: the next time will tell.
-            Err(_) => self.bodies.release(released.into_iter()),
+    /// Brings to the disk what is in its cache; says whether it could.
+    fn sync(&self, target: u64) -> bool {
+        let bodies = &self.shared.bodies;
+        let released = bodies.take_released();
+        let synced = bodies.sync().and_then(|()| self.log.sync_data());
+        if let Err(error) = &synced {
+            tracing::error!("the disk can't be synchronised: {error}");
         }
-        synced
+        let mut sure = false;
+        self.report.send_modify(|done| {
+            if let Err(error) = synced {
+                // For good: the system may have thrown away what it could not write, and says so
+                // only once.
+                done.failed.get_or_insert_with(|| Arc::new(error));
+            }
+            sure = done.failed.is_none();
+            if sure {
+                done.synced = target;
+            }
+        });
+        if sure {
+            bodies.free(released);
+        } else {
+            bodies.release_again(released);
+        }
+        sure
     }
 
-    /// Brings a long log to the tables; it is written again from its begin then.
-    fn shorten_log(&self) {
-        if self.log.metadata().is_ok_and(|log| log.len() < LONG_LOG) {
-            return;
-        }
-        let shortened = self
-            .checkpointer
-            .query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
-        if let Err(error) = shortened {
+    /// Brings a long log to the tables. Nearly all of it is done beside the commits.
+    fn shorten_log(&self, large: bool) {
+        let rest = || {
+            let mut writer = self.shared.writer.lock();
+            match large {
+                true => writer.truncate_log(),
+                false => writer.restart_log(),
+            }
+        };
+        if let Err(error) = self.beside().and_then(|()| rest()) {
             tracing::warn!("the log was not shortened: {error}");
         }
+    }
+
+    /// Brings what is in the log to the tables beside the commits.
+    fn beside(&self) -> Result<(), StoreError> {
+        self.checkpointer
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        Ok(())
+    }
+
+    /// On a disk that was full: gives free slots back to it, and keeps room for deletions again.
+    fn make_room(&self) {
+        if !self.shared.reserve.is_given_up() {
+            return;
+        }
+        if let Err(error) = self.shared.bodies.compact() {
+            tracing::warn!("no room was made on the disk: {error}");
+        }
+        self.shared.reserve.regain();
+    }
+
+    /// A step of the compaction that runs.
+    fn compact(&mut self) {
+        let Some((compaction, _)) = &mut self.running else {
+            return;
+        };
+        let step = match compaction.step(&self.shared) {
+            Ok(false) => return,
+            Ok(true) => self.finish(),
+            Err(error) => Err(error),
+        };
+        let Some((_, mut answers)) = self.running.take() else {
+            return;
+        };
+        if let Err(error) = &step {
+            tracing::warn!("the store was not compacted: {error}");
+        }
+        if let Some(first) = answers.pop() {
+            let others = step.is_ok();
+            // Who no longer waits needs no answer.
+            let _ = first.send(step);
+            for answer in answers.into_iter().filter(|_| others) {
+                let _ = answer.send(Ok(()));
+            }
+        }
+    }
+
+    /// Brings everything to the tables and empties the log.
+    fn finish(&self) -> Result<(), StoreError> {
+        self.shared.bodies.sync()?;
+        self.log.sync_data()?;
+        self.beside()?;
+        self.shared.writer.lock().truncate_log()
     }
 }

@@ -41,9 +41,15 @@ fn error_text(hex: &str) -> String {
     String::from_utf8(bytes[at..].to_vec()).unwrap()
 }
 
+/// The recordings of some versions have one connection alone.
 fn assert_as_recorded(client: &Client, file: &str, name: &str) {
     if let Some(recorded) = recorded(file, name) {
         assert_eq!(client.transcript, recorded, "{name}");
+    } else {
+        assert!(
+            !name.ends_with("recipient") && !name.starts_with("v19"),
+            "{name} is missing"
+        );
     }
 }
 
@@ -146,7 +152,6 @@ async fn basic_session(number: u16) {
         &format!("v{number} second recipient connection"),
     );
     assert_as_recorded(&sender, file, &format!("v{number} sender"));
-    assert!(recorded(file, &format!("v{number} recipient")).is_some());
 }
 
 /// The three connections of the recording of version 19.

@@ -1,0 +1,92 @@
+//! An orderly end: what was answered holds, whatever else is going on.
+
+use std::time::{Duration, Instant};
+
+use rand::rand_core::UnwrapErr;
+use rand::rngs::SysRng;
+use smp_protocol::{Command, DhPrivateKey, EntityId, NewQueue, QueueRequest};
+use tokio::net::TcpStream;
+
+use crate::crash::load::Load;
+use crate::support::{Folder, Hello, Raw, Signal, new_key, report};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_under_load_loses_nothing_and_succeeds() {
+    const STOPS: u32 = 5;
+    let folder = Folder::new(Load::CONFIGURATION).await;
+    let load = Load::start();
+    let mut longest = Duration::ZERO;
+    for _ in 0..STOPS {
+        let mut relay = folder.start().await;
+        load.lead_to(&relay.address);
+        load.answers(200).await;
+        let began = Instant::now();
+        relay.signal(Signal::TERM);
+        let status = relay.ended().await;
+        longest = longest.max(began.elapsed());
+        let said = relay.whole_output().await;
+        assert!(status.success(), "{status}: {said}");
+        assert!(
+            said.contains("stopped: every accepted command is done"),
+            "{said}"
+        );
+    }
+    let relay = folder.start().await;
+    load.lead_to(&relay.address);
+    let figures = load.finish().await;
+    report(format_args!(
+        "{STOPS} stops, the longest took {longest:?}; {figures}"
+    ));
+    assert!(longest < Duration::from_secs(5), "{longest:?}");
+}
+
+#[tokio::test]
+async fn those_who_linger_do_not_hold_up_the_end() {
+    let folder = Folder::new("limits.new_queues_per_minute = 1").await;
+    let mut relay = folder.start().await;
+    let address = &relay.address;
+    // One who says nothing, one in the middle of the handshake, one in the middle of a block, and
+    // one who waits for his turn for minutes.
+    let silent = TcpStream::connect(("127.0.0.1", relay.port)).await.unwrap();
+    let hello = Hello::of(address).await;
+    let mut in_block = Raw::of(address).await;
+    in_block.write(&[7; 100]).await.unwrap();
+    let mut waiting = Raw::of(address).await;
+    let many: Vec<_> = (0..20)
+        .map(|_| {
+            let key = new_key();
+            let command = Command::New(Box::new(NewQueue {
+                auth_key: key.public(),
+                dh_key: DhPrivateKey::generate(&mut UnwrapErr(SysRng)).public(),
+                basic_auth: address.basic_auth.clone(),
+                subscribe: false,
+                request: Some(QueueRequest::Contact(None)),
+                notifier: None,
+            }));
+            waiting
+                .transmission(&EntityId::EMPTY, Some(&key), &command)
+                .1
+        })
+        .collect();
+    let block = waiting.block(&many);
+    waiting.write(&block[..]).await.unwrap();
+    crate::support::until("it waits for its turn", async || {
+        folder.stats().await["queues_created"] == 1
+    })
+    .await;
+    let began = Instant::now();
+    relay.signal(Signal::TERM);
+    assert!(relay.ended().await.success());
+    let elapsed = began.elapsed();
+    assert!(elapsed < Duration::from_secs(15), "{elapsed:?}");
+    drop((silent, hello, in_block, waiting));
+}
+
+#[tokio::test]
+async fn an_interrupt_stops_it_too() {
+    let folder = Folder::new("").await;
+    let mut relay = folder.start().await;
+    relay.signal(Signal::INT);
+    assert!(relay.ended().await.success());
+    folder.run(&["stats"]).await.failed("no relay runs in");
+}
