@@ -44,11 +44,8 @@ pub(crate) async fn serve<S: Store, Io: BlockIo>(
 ) -> End {
     let end = exchange(relay, &mut session, &mut io, &stop).await;
     if end == End::Stop {
-        // Other relays may have executed commands that wait for their answers here.
-        let finished = timeout(FORWARDED, session.finish_forwarding()).await;
-        session.handle_events().await;
-        let written = write(&mut io, session.take_blocks(), CLOSING).await;
-        if finished.is_err() || written.is_err() {
+        let finished = timeout(FORWARDED, finish(&mut session, &mut io)).await;
+        if !matches!(finished, Ok(Ok(()))) {
             tracing::debug!("a client did not get all answers before the end");
         }
     }
@@ -66,6 +63,18 @@ const FORWARDED: Duration = Duration::from_secs(5);
 
 /// For the goodbye of TLS.
 const CLOSING: Duration = Duration::from_secs(1);
+
+/// Hands out the answers of other relays, which may have executed the commands already.
+async fn finish<S: Store, Io: BlockIo>(session: &mut Session<S>, io: &mut Io) -> Result<(), End> {
+    session.finish_forwarding().await;
+    loop {
+        let more = session.handle_events().await;
+        write(io, session.take_blocks(), CLOSING).await?;
+        if !more {
+            return Ok(());
+        }
+    }
+}
 
 async fn exchange<S: Store, Io: BlockIo>(
     relay: &Relay<S>,

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use anyhow::{Context, ensure};
 use clap::Args;
 use rustix::fs::Mode;
-use rustix::process::umask;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use smp_client::{SocksProxy, TcpConnector, TcpOptions};
 use smp_protocol::Fingerprint;
 use smp_transport::{ServerTls, TlsCredentials, WebCredentials, verify_chain};
@@ -43,6 +43,7 @@ impl Start {
         umask(Mode::RWXG | Mode::RWXO);
         let paths = self.dir.paths();
         let config = Config::read(paths.config())?;
+        allow_files(config.limits.connections);
         match config.storage.engine {
             Engine::Memory => serve(&paths, config, MemoryStore::new()).await,
             Engine::Disk => {
@@ -66,6 +67,29 @@ impl Start {
             .with_max_level(level)
             .with_writer(std::io::stderr)
             .init();
+    }
+}
+
+/// Open files beside those of connections.
+const OTHER_FILES: u64 = 64;
+
+/// Each connection is an open file: takes as many as the system lets anyone take, and says if that
+/// is too few.
+fn allow_files(connections: usize) {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    // Without it the limit stays as it is, which is what counts below.
+    let _ = setrlimit(Resource::Nofile, all);
+    let limit = getrlimit(Resource::Nofile).current;
+    let needed = connections as u64 + OTHER_FILES;
+    if let Some(limit) = limit.filter(|limit| *limit < needed) {
+        tracing::warn!(
+            "the system allows {limit} open files, too few for `limits.connections = \
+             {connections}`: see LimitNOFILE in the unit, or `ulimit -n`"
+        );
     }
 }
 

@@ -21,6 +21,7 @@
 mod bodies;
 mod compaction;
 mod database;
+mod expiry;
 mod reserve;
 mod sides;
 mod sync;
@@ -33,7 +34,7 @@ use parking_lot::{Mutex, RwLock};
 use smp_protocol::{Fingerprint, IdsHash, LinkData, MessageFlags, MessageId, ServiceRole};
 
 use self::bodies::{Bodies, Slot};
-use self::database::{Database, MessageRow};
+use self::database::{Database, MessageRow, is_full};
 use self::reserve::Reserve;
 use self::sync::Syncer;
 use super::index::{Change, Content, Index, Key, Room, Waiter};
@@ -52,9 +53,6 @@ pub enum Durability {
     /// A loss of power: operations wait until the disk is synchronised, many at a time.
     Power,
 }
-
-/// Queues of which one step of expiry deletes something, at most.
-const EXPIRED_IN_STEP: usize = 100;
 
 /// A store in a folder.
 pub struct DiskStore {
@@ -89,35 +87,8 @@ impl DiskStore {
         if !bodies.is_new() && is_empty(&path) {
             return Err(damaged(&path, "the database"));
         }
-        let mut database = Database::open(&path, Arc::clone(&reserve))?;
-        let mut index = Index::new();
-        index.reserve(database.places()?);
-        database.queues(|key, record| {
-            index.add_at(key, record);
-            Ok(())
-        })?;
-        index.complete();
-        let (mut used, mut lost) = (Vec::new(), Vec::new());
-        database.messages(|row| {
-            if row.slot.is_some_and(|slot| !bodies.has(slot)) {
-                lost.push((row.queue, row.number));
-            } else {
-                used.extend(row.slot);
-                index.push(row.queue, waiter(&row));
-            }
-            Ok(())
-        })?;
-        if !lost.is_empty() {
-            // Their slots are given to others now, so the rows must not stay.
-            tracing::warn!(
-                "{} messages have no body any more and are dropped",
-                lost.len()
-            );
-            database.delete_lost(&lost)?;
-        }
-        if !bodies.complete(used) {
-            return Err(damaged(&path, "a message"));
-        }
+        let mut database = open_database(&path, &reserve)?;
+        let index = load(&mut database, &bodies, &path)?;
         // The files' names, too, shall survive.
         File::open(folder)?.sync_all()?;
         let shared = Arc::new(Shared {
@@ -372,70 +343,6 @@ impl DiskStore {
         self.release(popped.iter());
         Ok(true)
     }
-
-    fn expire_messages_now(
-        &self,
-        before: u64,
-        from: Cursor,
-        limit: usize,
-    ) -> Result<Expired<usize>, StoreError> {
-        let (keys, mut next) = self.shared.index.read().step(from, limit);
-        let (mut expired, mut queues) = (0, 0);
-        for key in keys {
-            let deleted = self.expire_waiting(key, before)?;
-            expired += deleted;
-            queues += usize::from(deleted > 0);
-            if queues == EXPIRED_IN_STEP {
-                next = Some(Cursor(key as usize + 1));
-                break;
-            }
-        }
-        Ok(Expired { expired, next })
-    }
-
-    /// Deletes a queue's first messages as far as they are old.
-    fn expire_waiting(&self, key: Key, before: u64) -> Result<usize, StoreError> {
-        // Most queues have nothing to expire; the writer goes on with its work meanwhile.
-        if self.shared.index.read().old(key, before).is_none() {
-            return Ok(0);
-        }
-        let mut database = self.shared.writer.lock();
-        let Some((count, last)) = self.shared.index.read().old(key, before) else {
-            return Ok(0);
-        };
-        database.delete_messages(key, last)?;
-        let mut index = self.shared.index.write();
-        let popped: Vec<_> = (0..count).filter_map(|_| index.pop(key)).collect();
-        self.release(popped.iter());
-        Ok(popped.len())
-    }
-
-    fn expire_queues_now(
-        &self,
-        before: u32,
-        from: Cursor,
-        limit: usize,
-    ) -> Result<Expired<Vec<Arc<QueueRecord>>>, StoreError> {
-        let (unused, next) = {
-            let index = self.shared.index.read();
-            let (keys, mut next) = index.step(from, limit);
-            let mut unused = Vec::new();
-            for key in keys {
-                let record = index.packed(key).filter(|record| record.used_on() < before);
-                unused.extend(record.map(Packed::recipient_id));
-                if unused.len() == EXPIRED_IN_STEP {
-                    next = Some(Cursor(key as usize + 1));
-                    break;
-                }
-            }
-            (unused, next)
-        };
-        let mut expired = Vec::new();
-        for id in unused {
-            expired.extend(self.delete_unless(&id, |record| record.used_on() >= before)?);
-        }
-        Ok(Expired { expired, next })
-    }
 }
 
 impl Store for DiskStore {
@@ -577,6 +484,50 @@ impl Store for DiskStore {
 
     async fn close(&self) -> Result<(), StoreError> {
         self.syncer.closed().await
+    }
+}
+
+/// Reads everything that is small.
+fn load(database: &mut Database, bodies: &Bodies, path: &Path) -> Result<Index<Slot>, StoreError> {
+    let mut index = Index::new();
+    index.reserve(database.places()?);
+    database.queues(|key, record| {
+        index.add_at(key, record);
+        Ok(())
+    })?;
+    index.complete();
+    let (mut used, mut lost) = (Vec::new(), Vec::new());
+    database.messages(|row| {
+        if row.slot.is_some_and(|slot| !bodies.has(slot)) {
+            lost.push((row.queue, row.number));
+        } else {
+            used.extend(row.slot);
+            index.push(row.queue, waiter(&row));
+        }
+        Ok(())
+    })?;
+    if !lost.is_empty() {
+        // Their slots are given to others now, so the rows must not stay.
+        tracing::warn!(
+            "{} messages have no body any more and are dropped",
+            lost.len()
+        );
+        database.delete_lost(&lost)?;
+    }
+    if !bodies.complete(used) {
+        return Err(damaged(path, "a message"));
+    }
+    Ok(index)
+}
+
+fn open_database(path: &Path, reserve: &Arc<Reserve>) -> Result<Database, StoreError> {
+    match Database::open(path, reserve) {
+        // Even the log needs some room.
+        Err(StoreError::Database(error)) if is_full(&error) && reserve.is_there() => {
+            reserve.give_up()?;
+            Database::open(path, reserve)
+        }
+        opened => opened,
     }
 }
 

@@ -324,7 +324,7 @@ impl<B> Index<B> {
 
     /// The places of up to `limit` queues from a position on, and where to go on.
     pub(super) fn step(&self, from: Cursor, limit: usize) -> (Vec<Key>, Option<Cursor>) {
-        let end = (from.0 + limit).min(self.places.len());
+        let end = from.0.saturating_add(limit).min(self.places.len());
         let begin = from.0.min(end);
         let there = |key: &usize| self.places[*key].is_some();
         let keys = (begin..end).filter(there).map(|key| key as Key).collect();
@@ -353,7 +353,7 @@ impl<B> Index<B> {
         const LOOKED_AT: usize = 10_000;
         let mut ids = Vec::new();
         let mut at = from.0;
-        while at < self.places.len() && at < from.0 + LOOKED_AT && ids.len() < limit {
+        while at < self.places.len() && at - from.0 < LOOKED_AT && ids.len() < limit {
             if let Some(place) = &self.places[at] {
                 let of = place.record.service(kind).filter(|(of, _)| *of == service);
                 ids.extend(of.map(|(_, id)| id));

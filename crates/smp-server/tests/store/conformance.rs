@@ -19,6 +19,7 @@ macro_rules! rules {
     };
 }
 
+mod concurrency;
 mod expiry;
 mod links;
 mod messages;

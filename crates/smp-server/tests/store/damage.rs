@@ -267,7 +267,7 @@ async fn a_damaged_record_is_refused() {
 
 #[tokio::test]
 async fn a_record_in_an_impossible_place_is_refused() {
-    for key in ["4000000000", "2147483647", "-1", "1099511627776"] {
+    for key in ["4000000000", "1000000000", "-1", "1099511627776"] {
         let (folder, _) = folder().await;
         change(folder.path(), "queue", |table| {
             format!("UPDATE {table} SET key = {key} WHERE key = (SELECT max(key) FROM {table})")

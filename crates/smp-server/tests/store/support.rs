@@ -2,7 +2,11 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake};
+use std::thread::Thread;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -169,12 +173,25 @@ pub(crate) async fn walk<T>(mut step: impl AsyncFnMut(Cursor) -> (T, Option<Curs
     parts
 }
 
-/// Runs what an asynchronous operation is, on a thread of its own or in a child.
+/// Waits for an operation on this thread. It needs no runtime, and stands in none's way.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap()
-        .block_on(future)
+    struct Unpark(Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
 }
 
 /// The variable by which a child knows its folder.

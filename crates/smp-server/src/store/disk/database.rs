@@ -34,6 +34,13 @@ const PRAGMAS: &str = "
 const SERVICES: &str = "CREATE TABLE service (fingerprint BLOB, role INTEGER, id BLOB NOT NULL,
     PRIMARY KEY (fingerprint, role)) WITHOUT ROWID;";
 
+/// Bytes that a queue takes at least.
+const SHORTEST_ROW: u64 = 100;
+
+/// So many places are believed of any file: compaction may have made it short since. More would cost
+/// memory that few machines have.
+const BELIEVED: u64 = 1 << 26;
+
 /// Whether a change adds something or makes room.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -61,7 +68,7 @@ pub(super) struct MessageRow {
 }
 
 impl Database {
-    pub(super) fn open(path: &Path, reserve: Arc<Reserve>) -> Result<Self, StoreError> {
+    pub(super) fn open(path: &Path, reserve: &Arc<Reserve>) -> Result<Self, StoreError> {
         if is_cut_off(path)? {
             return Err(damaged(path, "the database"));
         }
@@ -75,7 +82,7 @@ impl Database {
         let sides = Self::tables(&mut connection, path)?;
         Ok(Self {
             connection,
-            reserve,
+            reserve: Arc::clone(reserve),
             path: path.to_owned(),
             sides,
         })
@@ -105,11 +112,14 @@ impl Database {
 
     /// How many places queues have at most.
     pub(super) fn places(&self) -> Result<usize, StoreError> {
+        // Places are given out one after the other, so there was a row for each once.
+        let length = std::fs::metadata(&self.path)?.len();
+        let limit = (length / SHORTEST_ROW).clamp(BELIEVED, u64::from(MAX_QUEUES));
         let mut places = 0;
         for sql in both!("SELECT max(key) FROM queue", "") {
             let last = self.connection.query_row(sql, [], |row| row.get(0));
             let last: Option<u32> = last.map_err(|error| unreadable(&self.path, error))?;
-            if last.is_some_and(|last| last >= MAX_QUEUES) {
+            if last.is_some_and(|last| u64::from(last) >= limit) {
                 return Err(damaged(&self.path, "a queue"));
             }
             places = places.max(last.map_or(0, |last| last as usize + 1));
@@ -362,7 +372,11 @@ impl Database {
                         return Err(error.into());
                     }
                     self.reserve.give_up()?;
-                    self.restart_log()?;
+                    // If that fails again, the log has room to grow now.
+                    let _ = self.restart_log();
+                    let done = work(&self.connection);
+                    self.reserve.regain();
+                    return Ok(done?);
                 }
                 Ok(work(&self.connection)?)
             }
@@ -436,7 +450,7 @@ fn delete_link(connection: &Connection, side: usize, key: Key) -> rusqlite::Resu
 }
 
 /// Whether the disk had no room, or the file reached a limit.
-fn is_full(error: &rusqlite::Error) -> bool {
+pub(super) fn is_full(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
         Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure)

@@ -271,10 +271,9 @@ impl Worker {
 
     /// On a disk that was full: gives free slots back to it, and keeps room for deletions again.
     fn make_room(&self) {
-        if !self.shared.reserve.is_given_up() {
-            return;
-        }
-        if let Err(error) = self.shared.bodies.compact() {
+        if self.shared.reserve.is_given_up()
+            && let Err(error) = self.shared.bodies.compact()
+        {
             tracing::warn!("no room was made on the disk: {error}");
         }
         self.shared.reserve.regain();

@@ -2,7 +2,9 @@
 
 use std::time::SystemTime;
 
-use smp_transport::verify_relay_key;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use smp_transport::{BlockStream, server_handshake, verify_relay_key};
 
 use super::Route;
 use crate::prelude::*;
@@ -290,4 +292,50 @@ async fn proxied_session_with_a_relay_that_says_nothing_is_timeout() {
             proxy_error(ProxyError::Broker(BrokerError::Network(timeout)))
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn proxied_session_with_a_relay_that_knows_no_proxies_is_version() {
+    let (proxy, mut links) = proxy_of_nobody("");
+    let (old, credentials, stop) = (
+        proxy.relay.clone(),
+        proxy.credentials.clone(),
+        proxy.stop.clone(),
+    );
+    tokio::spawn(async move {
+        let link = links.recv().await.unwrap();
+        let legacy = VersionRange::LEGACY;
+        old.serve_stream(link.stream, &link.session_id, &credentials, legacy, stop)
+            .await;
+    });
+    let mut client = proxy.client().await;
+    let answer = client.run(EntityId::EMPTY, None, prxy(&proxy)).await;
+    let version = BrokerError::Transport(TransportError::Version);
+    assert_eq!(answer, proxy_error(ProxyError::Broker(version)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn send_via_proxy_that_the_destination_does_not_answer_is_timeout() {
+    let (proxy, mut links) = proxy_of_nobody("[proxy]\ntimeout_seconds = 5");
+    let credentials = proxy.credentials.clone();
+    tokio::spawn(async move {
+        // Shakes hands, and never speaks again.
+        let link = links.recv().await.unwrap();
+        let mut io = BlockStream::new(link.stream);
+        let mut rng = StdRng::seed_from_u64(9);
+        let (id, versions) = (link.session_id, VersionRange::SUPPORTED);
+        let now = SystemTime::now();
+        let session =
+            server_handshake(&mut io, &credentials, &id, &[], versions, now, &mut rng).await;
+        session.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let mut client = proxy.client().await;
+    let session = session(&mut client, &proxy).await;
+    let to = EntityId::generate(&mut client.rng);
+    let answer = run(&mut client, &session, to, None, send(b"hello")).await;
+    assert_eq!(
+        answer,
+        proxy_error(ProxyError::Broker(BrokerError::Timeout))
+    );
 }

@@ -15,11 +15,13 @@ rules! {
     an_expired_marker_opens_its_queue,
     a_marker_that_stays_keeps_its_queue_full,
     messages_expire_in_steps,
+    messages_of_many_queues_expire,
     a_queue_that_expiry_emptied_takes_a_first_message,
     nothing_old_is_nothing_expired,
     unused_queues_expire_and_others_stay,
     a_used_queue_stays,
     queues_expire_in_steps,
+    many_queues_expire,
     an_expired_queue_leaves_nothing,
     queues_that_come_and_go_between_steps_do_not_hide_others,
 }
@@ -138,6 +140,35 @@ async fn messages_expire_in_steps(store: &impl Store) {
             assert_eq!(numbers(&drained(store, &id).await), [2]);
         }
     }
+}
+
+/// More than an engine may want to do in one step.
+const MANY: usize = 250;
+
+async fn messages_of_many_queues_expire(store: &impl Store) {
+    for _ in 0..MANY {
+        filled(store, 1).await;
+    }
+    let steps = expire_messages(store, u64::MAX, usize::MAX).await;
+    assert_eq!(steps.iter().sum::<usize>(), MANY);
+    assert_eq!(
+        store.counts().await.unwrap(),
+        Counts {
+            queues: MANY as u64,
+            messages: 0
+        }
+    );
+}
+
+async fn many_queues_expire(store: &impl Store) {
+    for _ in 0..MANY {
+        used_on(store, 10).await;
+    }
+    assert_eq!(
+        expire_queues(store, 11, usize::MAX).await.concat().len(),
+        MANY
+    );
+    assert_eq!(store.counts().await.unwrap(), Counts::default());
 }
 
 async fn a_queue_that_expiry_emptied_takes_a_first_message(store: &impl Store) {

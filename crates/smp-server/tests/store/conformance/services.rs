@@ -78,6 +78,17 @@ async fn check(store: &impl Store, service: QueueId, kind: ServiceKind, ids: &[Q
     }
 }
 
+#[tokio::test]
+async fn a_queue_far_behind_is_found() {
+    let store = &smp_server::store::MemoryStore::new();
+    for _ in 0..25_000 {
+        created(store).await;
+    }
+    let service = QueueId::random();
+    let id = served(store, service).await;
+    check(store, service, ServiceKind::Messages, &[id]).await;
+}
+
 async fn a_certificate_keeps_its_id(store: &impl Store) {
     let fingerprint = Fingerprint([1; 32]);
     let id = store
