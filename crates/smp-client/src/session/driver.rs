@@ -1,6 +1,9 @@
 //! The task of a session: blocks out, blocks in.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use smp_protocol::{
@@ -63,7 +66,7 @@ impl Driver {
             let reading = !self.shared.inbox.is_full() || !self.shared.pending.is_empty();
             let may_send = self.io.queued() < BLOCKS_AHEAD;
             let received = tokio::select! {
-                block = transfer(&mut self.io, reading) => Some(block),
+                moved = transfer(&mut self.io, reading, may_send) => moved,
                 next = self.outgoing.recv(), if may_send => match next {
                     Some(next) => {
                         self.send(next);
@@ -131,16 +134,30 @@ impl Driver {
     }
 }
 
-/// Reads a block and sends those that are queued; without `reading` only the latter.
+/// Reads a block and sends those that are queued; without `reading` only the latter. Gives nothing
+/// when more may be queued and `may_send` says that it could not: what waits for its turn does not
+/// wait for an answer.
 async fn transfer(
     io: &mut BlockStream<Box<dyn Stream>>,
     reading: bool,
-) -> Result<Option<Box<Block>>, BlockIoError> {
-    if reading {
-        return io.read_block().await;
-    }
-    io.flush().await?;
-    std::future::pending().await
+    may_send: bool,
+) -> Option<Result<Option<Box<Block>>, BlockIoError>> {
+    poll_fn(|cx| {
+        let moved = if reading {
+            pin!(io.read_block()).poll(cx)
+        } else {
+            match pin!(io.flush()).poll(cx) {
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                _ => Poll::Pending,
+            }
+        };
+        match moved {
+            Poll::Ready(received) => Poll::Ready(Some(received)),
+            Poll::Pending if !may_send && io.queued() < BLOCKS_AHEAD => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
 }
 
 impl Shared {

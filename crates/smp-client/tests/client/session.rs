@@ -63,6 +63,46 @@ async fn answers_find_their_commands_in_any_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn commands_do_not_wait_for_the_answers_of_others() {
+    const COMMANDS: usize = 40;
+    let (session, _events, mut relay) = session().await;
+    let queue = SenderId(id("queue"));
+    let silent = MessageFlags {
+        notification: false,
+    };
+    let send = async |_| {
+        let sent = session.send_message(&queue, None, silent, vec![7; 15_000]);
+        sent.await.unwrap();
+    };
+    let sends = (0..COMMANDS).map(send).collect::<Vec<_>>();
+    let play = async {
+        let mut all = Vec::new();
+        for _ in 0..COMMANDS {
+            all.push(relay.expect("SEND").await);
+        }
+        for command in &all {
+            relay.answer(command, Response::Ok).await;
+        }
+    };
+    let start = Instant::now();
+    tokio::join!(all(sends), play);
+    assert!(start.elapsed() < SOON);
+}
+
+/// Waits for all of them at the same time.
+async fn all(futures: Vec<impl Future<Output = ()>>) {
+    let mut futures: Vec<_> = futures.into_iter().map(Box::pin).collect();
+    std::future::poll_fn(|cx| {
+        futures.retain_mut(|future| future.as_mut().poll(cx).is_pending());
+        match futures.is_empty() {
+            true => std::task::Poll::Ready(()),
+            false => std::task::Poll::Pending,
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_single_command_does_not_wait_for_company() {
     let (session, _events, mut relay) = session().await;
     let start = Instant::now();

@@ -21,7 +21,17 @@ const CRASHES: u32 = 15;
 async fn nothing_that_was_answered_is_undone_whenever_the_relay_is_killed() {
     let crashes = std::env::var("SOTTO_CRASHES");
     let crashes = crashes.map_or(CRASHES, |number| number.parse().unwrap());
+    kill_again_and_again(crashes, "").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_is_it_where_every_answer_waits_for_the_disk() {
+    kill_again_and_again(CRASHES / 3, "storage.survive = \"power\"").await;
+}
+
+async fn kill_again_and_again(crashes: u32, lines: &str) {
     let folder = Folder::new(Load::CONFIGURATION).await;
+    folder.configure(lines);
     let mut rng = StdRng::seed_from_u64(crashes.into());
     let load = Load::start();
     let mut ready = Vec::new();

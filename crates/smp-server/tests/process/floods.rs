@@ -152,6 +152,21 @@ async fn a_lack_of_file_descriptors_passes() {
 }
 
 #[tokio::test]
+async fn the_relay_takes_the_descriptors_that_it_may_have_and_says_if_they_are_few() {
+    let folder = Folder::new("limits.connections = 200").await;
+    let mut relay = folder.start_in_shell("ulimit -Sn 64; ulimit -Hn 200").await;
+    relay.prints("too few for `limits.connections = 200`").await;
+    let mut crowd = Vec::new();
+    for _ in 0..100 {
+        crowd.push(TcpStream::connect(("127.0.0.1", relay.port)).await.unwrap());
+    }
+    Bystander::of(&relay.address).await;
+    relay.stop().await;
+    let relay = folder.start_in_shell("ulimit -Sn 64; ulimit -Hn 300").await;
+    assert!(!relay.output().contains("too few"));
+}
+
+#[tokio::test]
 async fn waiting_for_file_descriptors_costs_no_time_of_the_processor() {
     let metrics = crate::support::free_port();
     let folder = Folder::new(&format!("metrics.listen = \"127.0.0.1:{metrics}\"")).await;

@@ -363,7 +363,7 @@ async fn a_whole_walk_leaves_no_trace_in_what_the_relays_say() {
 
 #[tokio::test]
 async fn without_being_told_to_the_relay_says_nothing_at_all() {
-    let folder = Folder::new("proxy.allow_private_networks = true").await;
+    let folder = Folder::new("limits.connections = 100").await;
     web::enable(&folder);
     let relay = folder.start().await;
     let mut walk = Walk {

@@ -4,12 +4,15 @@ use std::time::{Duration, Instant};
 
 use rand::rand_core::UnwrapErr;
 use rand::rngs::SysRng;
-use smp_protocol::{ClientHello, DhPrivateKey, ServerAddress, SmpVersion};
+use smp_protocol::{
+    ClientHello, Command, DhPrivateKey, EntityId, NewQueue, QueueRequest, Response, ServerAddress,
+    SmpVersion,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{interval, timeout};
 
-use crate::support::{Bystander, Folder, Hello, PATIENCE, until};
+use crate::support::{Bystander, Folder, Hello, PATIENCE, Raw, new_key, until};
 
 async fn tcp(address: &ServerAddress) -> TcpStream {
     let port = address.relay.port_or_default();
@@ -72,6 +75,49 @@ async fn the_handshake_is_limited_however_it_is_drawn_out() {
     assert!(times[..4].iter().all(|time| *time > least), "{times:?}");
     assert!(exchanged > 5, "{exchanged}");
     assert_eq!(folder.stats().await["handshakes_failed"], 5);
+}
+
+#[tokio::test]
+async fn a_block_that_was_begun_must_be_finished() {
+    let folder = Folder::new("limits.block_seconds = 1").await;
+    let relay = folder.start().await;
+    let address = &relay.address;
+    let mut bystander = Bystander::of(address).await;
+    let slow = async {
+        let mut raw = Raw::of(address).await;
+        let (_, ping) = raw.transmission(&EntityId::EMPTY, None, &Command::Ping);
+        let block = raw.block(&[ping]);
+        let alone = trickle(raw.stream, &block[..200]);
+        // A subscriber may be silent for as long as it likes, yet not in the middle of a block.
+        let mut raw = Raw::of(address).await;
+        subscribe(address, &mut raw).await;
+        let subscribed = trickle(raw.stream, &block[..1]);
+        let (a, b) = tokio::join!(alone, subscribed);
+        [a, b]
+    };
+    let (times, _) = bystander.exchange_during(slow).await;
+    let (least, most) = (Duration::from_millis(800), Duration::from_secs(10));
+    assert!(
+        times.iter().all(|time| *time > least && *time < most),
+        "{times:?}"
+    );
+    assert_eq!(folder.stats().await["slow_connections"], 2);
+    bystander.exchange().await;
+}
+
+/// Subscribes to a new queue.
+async fn subscribe(address: &ServerAddress, raw: &mut Raw) {
+    let key = new_key();
+    let command = Command::New(Box::new(NewQueue {
+        auth_key: key.public(),
+        dh_key: DhPrivateKey::generate(&mut UnwrapErr(SysRng)).public(),
+        basic_auth: address.basic_auth.clone(),
+        subscribe: true,
+        request: Some(QueueRequest::Contact(None)),
+        notifier: None,
+    }));
+    let answer = raw.run(&EntityId::EMPTY, Some(&key), &command).await;
+    assert!(matches!(answer, Response::Ids(_)), "{answer:?}");
 }
 
 /// The kernel finds those whose machine is gone: it asks after a minute of silence. That this takes

@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use rand::rand_core::UnwrapErr;
 use rand::rngs::SysRng;
-use smp_protocol::{Command, DhPrivateKey, EntityId, NewQueue, QueueRequest};
+use smp_client::Request;
+use smp_protocol::{Command, DhPrivateKey, EntityId, NewQueue, QueueRequest, Response};
 use tokio::net::TcpStream;
 
 use crate::crash::load::Load;
-use crate::support::{Folder, Hello, Raw, Signal, new_key, report};
+use crate::support::{Folder, Hello, Queue, Raw, Signal, connect, new_key, report, silent, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_under_load_loses_nothing_and_succeeds() {
@@ -70,7 +72,7 @@ async fn those_who_linger_do_not_hold_up_the_end() {
         .collect();
     let block = waiting.block(&many);
     waiting.write(&block[..]).await.unwrap();
-    crate::support::until("it waits for its turn", async || {
+    until("it waits for its turn", async || {
         folder.stats().await["queues_created"] == 1
     })
     .await;
@@ -80,6 +82,48 @@ async fn those_who_linger_do_not_hold_up_the_end() {
     let elapsed = began.elapsed();
     assert!(elapsed < Duration::from_secs(15), "{elapsed:?}");
     drop((silent, hello, in_block, waiting));
+}
+
+/// The other relay has the commands when this one is told to stop, and answers later.
+#[tokio::test]
+async fn commands_that_are_on_their_way_through_it_are_answered() {
+    const COMMANDS: usize = 60;
+    let folder = Folder::new("").await;
+    let destination = folder.start().await;
+    let proxy = Folder::new("proxy.allow_private_networks = true").await;
+    let mut relay = proxy.start().await;
+    let (recipient, _events) = connect(&destination.address).await;
+    let queue = Queue::create(&recipient, QueueRequest::Contact(None)).await;
+    let (sender, _) = connect(&relay.address).await;
+    let route = sender
+        .proxy_session(&destination.address.relay)
+        .await
+        .unwrap();
+    destination.signal(Signal::STOP);
+    let entity = EntityId::from(queue.ids.sender_id.clone());
+    let send = Command::Send {
+        flags: silent(),
+        body: b"late".to_vec(),
+    };
+    let forwarded =
+        (0..COMMANDS).map(|_| sender.forward(&route, Request::about(&entity, None, &send)));
+    let stop = async {
+        // A command behind the forwarded ones: those were read when it is answered.
+        sender.ping().await.unwrap();
+        relay.signal(Signal::TERM);
+        until("the relay stops", async || {
+            TcpStream::connect(("127.0.0.1", relay.port)).await.is_err()
+        })
+        .await;
+        destination.signal(Signal::CONT);
+    };
+    let (answers, ()) = tokio::join!(join_all(forwarded), stop);
+    for answer in answers {
+        assert_eq!(answer.unwrap(), Response::Ok);
+    }
+    assert!(relay.ended().await.success());
+    let info = recipient.queue_info(queue.key()).await.unwrap();
+    assert!(info.contains(&format!("\"qiSize\":{COMMANDS}")), "{info}");
 }
 
 #[tokio::test]

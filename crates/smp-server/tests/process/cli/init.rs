@@ -206,7 +206,7 @@ async fn queues_are_for_those_who_know_the_password_unless_the_relay_is_open() {
     assert!(toml.contains("\n# password = "), "{toml}");
     std::fs::write(folder.path().join("sotto-smp.toml"), toml).unwrap();
     folder.configure("listen.addresses = [\"127.0.0.1\"]\nlisten.port = 0");
-    drop(relay);
+    relay.stop().await;
     let relay = folder.start().await;
     let mut address = relay.address.clone();
     address.basic_auth = None;

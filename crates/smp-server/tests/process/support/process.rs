@@ -104,7 +104,9 @@ impl Folder {
             address: made["address"].as_str().unwrap().parse().unwrap(),
             _directory: directory,
         };
-        folder.configure("listen.addresses = [\"127.0.0.1\"]\nlisten.port = 0");
+        folder.configure(
+            "listen.addresses = [\"127.0.0.1\"]\nlisten.port = 0\nlimits.connections = 500",
+        );
         folder.configure(lines);
         folder
     }
@@ -322,6 +324,17 @@ impl Relay {
             .find_map(|line| line.strip_prefix("RssAnon:"));
         let kilobytes = line.unwrap().trim().strip_suffix(" kB").unwrap();
         kilobytes.parse::<u64>().unwrap() * 1024
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let output = self.output();
+        let panicked = output.contains("panicked at");
+        assert!(
+            !panicked || std::thread::panicking(),
+            "the relay panicked: {output}"
+        );
     }
 }
 
