@@ -15,6 +15,9 @@ pub const MAX_MESSAGES: usize = 1024;
 /// Longest JSON text that is sent, in bytes.
 pub const MAX_JSON: usize = 15_602;
 
+/// Longest JSON text that fits connection info, in bytes.
+pub const MAX_INFO: usize = 14_694;
+
 /// Longest body that fits a message under post-quantum keys, in bytes.
 pub const MAX_POST_QUANTUM: usize = 13_380;
 
@@ -54,8 +57,11 @@ pub fn decode_body(body: &[u8]) -> Result<Vec<Result<ChatMessage, MessageError>>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BodyLimit {
-    /// No post-quantum keys: [`MAX_JSON`], never compressed.
+    /// A message without post-quantum keys: [`MAX_JSON`], never compressed.
     Plain,
+    /// Connection info or a contact request without post-quantum keys: [`MAX_INFO`], never
+    /// compressed.
+    Info,
     /// A message under post-quantum keys: [`MAX_POST_QUANTUM`], compressed if need be.
     PostQuantum,
     /// Connection info under post-quantum keys: [`MAX_INFO_POST_QUANTUM`], compressed if need be.
@@ -65,21 +71,23 @@ pub enum BodyLimit {
 /// Writes one message as it is, several as a batch; compressed only where the limit demands it.
 ///
 /// # Errors
-/// If there is no message, the JSON text is longer than [`MAX_JSON`], or the body does not even fit
-/// compressed.
+/// If there is no message, the JSON text is longer than [`MAX_JSON`] (or [`MAX_INFO`]), or the body
+/// does not even fit compressed.
 pub fn encode_body(messages: &[ChatMessage], limit: BodyLimit) -> Result<Vec<u8>, EncodeError> {
     let json = join(messages)?.into_bytes();
-    if json.len() > MAX_JSON {
+    // The JSON text may never be longer than the first, the body never longer than the second.
+    let (longest_json, limit) = match limit {
+        BodyLimit::Plain => (MAX_JSON, MAX_JSON),
+        BodyLimit::Info => (MAX_INFO, MAX_INFO),
+        BodyLimit::PostQuantum => (MAX_JSON, MAX_POST_QUANTUM),
+        BodyLimit::PostQuantumInfo => (MAX_JSON, MAX_INFO_POST_QUANTUM),
+    };
+    if json.len() > longest_json {
         return Err(EncodeError::JsonTooLong {
-            limit: MAX_JSON,
+            limit: longest_json,
             actual: json.len(),
         });
     }
-    let limit = match limit {
-        BodyLimit::Plain => MAX_JSON,
-        BodyLimit::PostQuantum => MAX_POST_QUANTUM,
-        BodyLimit::PostQuantumInfo => MAX_INFO_POST_QUANTUM,
-    };
     if json.len() <= limit {
         return Ok(json);
     }

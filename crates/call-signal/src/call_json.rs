@@ -8,7 +8,7 @@ use crate::event::{
     Answer, CallDhPublicKey, CallEvent, CallId, CallMedia, CallMessage, CallType, CallVersion,
     CallVersionRange, ExtraCandidates, Invitation, Offer, SdpKind, names,
 };
-use crate::json::{self, At, ObjectWriter, RawJson, required};
+use crate::json::{self, At, ObjectWriter, RawJson, read, required};
 use crate::session;
 
 /// `None` if `event` is not a call event.
@@ -75,18 +75,6 @@ fn read_params(event: &str, params: &RawValue) -> Result<CallMessage, FieldError
         _ => CallEvent::End,
     };
     Ok(CallMessage { call_id, event })
-}
-
-/// Reads a required field.
-fn read<T, E: Into<FieldError>>(
-    field: Option<&RawValue>,
-    name: &str,
-    read: impl FnOnce(&RawValue) -> Result<T, E>,
-) -> Result<T, FieldError> {
-    required(field)
-        .map_err(FieldError::from)
-        .and_then(|json| read(json).map_err(Into::into))
-        .at(name)
 }
 
 /// The key under which the content stands in `params`, and the content; `x.call.end` has none.

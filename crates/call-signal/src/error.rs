@@ -84,6 +84,14 @@ pub enum MessageError {
         /// What is wrong with which field.
         error: FieldError,
     },
+    /// The content of an event between contacts (profile, request, text) is malformed.
+    #[error("{event}: {error}")]
+    Contact {
+        /// Wire name of the event.
+        event: &'static str,
+        /// What is wrong with which field.
+        error: FieldError,
+    },
 }
 
 /// A field and what is wrong with it. Never shows what the field said.
@@ -165,6 +173,9 @@ pub enum FieldFault {
     /// Not a whole number from 0 to 65,535.
     #[error("is not a whole number from 0 to 65535")]
     NotANumber,
+    /// Not a whole number of at most 64 bits.
+    #[error("is not a whole number")]
+    NotAnInteger,
     /// A string with half a surrogate pair.
     #[error("is not valid Unicode")]
     NotUnicode,
@@ -218,7 +229,8 @@ pub enum EncodeError {
     /// No message to encode.
     #[error("a body needs at least one message")]
     NoMessage,
-    /// The JSON text is longer than [`MAX_JSON`](crate::MAX_JSON).
+    /// The JSON text is longer than [`MAX_JSON`](crate::MAX_JSON), or than
+    /// [`MAX_INFO`](crate::MAX_INFO) where that is the limit.
     #[error("the message takes {actual} bytes, {limit} at most fit")]
     JsonTooLong {
         /// The limit in bytes.
@@ -256,6 +268,21 @@ pub enum EncodeError {
         /// The limit.
         limit: usize,
         /// How many there are.
+        actual: usize,
+    },
+    /// A message with text has none.
+    #[error("a message needs a text")]
+    EmptyText,
+    /// Content other than text, or with a file: this crate can read it but not write it.
+    #[error("only messages with text alone can be sent")]
+    NotText,
+    /// A name, a description or the peer type is longer than
+    /// [`MAX_PROFILE_TEXT`](crate::MAX_PROFILE_TEXT).
+    #[error("a text of the profile takes {actual} bytes, {limit} at most are allowed")]
+    ProfileTextTooLong {
+        /// The limit in bytes.
+        limit: usize,
+        /// Bytes of the longest text.
         actual: usize,
     },
     /// The text of the message has a line break, and the channel is one of lines.

@@ -96,6 +96,32 @@ pub(crate) fn number(json: &RawValue) -> Result<u16, FieldFault> {
     json.get().parse().map_err(|_| FieldFault::NotANumber)
 }
 
+/// A whole number with or without sign.
+pub(crate) fn integer(json: &RawValue) -> Result<i64, FieldFault> {
+    json.get().parse().map_err(|_| FieldFault::NotAnInteger)
+}
+
+/// Reads a required field.
+pub(crate) fn read<T, E: Into<FieldError>>(
+    field: Option<&RawValue>,
+    name: &str,
+    read: impl FnOnce(&RawValue) -> Result<T, E>,
+) -> Result<T, FieldError> {
+    required(field)
+        .map_err(FieldError::from)
+        .and_then(|json| read(json).map_err(Into::into))
+        .at(name)
+}
+
+/// Reads a field that may be absent.
+pub(crate) fn optional<T, E: Into<FieldError>>(
+    field: Option<&RawValue>,
+    name: &str,
+    read: impl FnOnce(&RawValue) -> Result<T, E>,
+) -> Result<Option<T>, FieldError> {
+    field.map(read).transpose().at(name)
+}
+
 /// What a required field says.
 pub(crate) fn required(field: Option<&RawValue>) -> Result<&RawValue, FieldFault> {
     field.ok_or(FieldFault::Missing)
@@ -210,6 +236,23 @@ impl ObjectWriter {
         }
     }
 
+    /// Leaves the key out where there is no value.
+    pub(crate) fn optional_raw(&mut self, key: &str, json: Option<&str>) -> &mut Self {
+        match json {
+            Some(json) => self.raw(key, json),
+            None => self,
+        }
+    }
+
+    /// Leaves the key out where it would be false.
+    pub(crate) fn flag(&mut self, key: &str, value: bool) -> &mut Self {
+        self.optional_raw(key, value.then_some("true"))
+    }
+
+    pub(crate) fn finish_json(&mut self) -> RawJson {
+        RawJson::trusted(self.finish())
+    }
+
     pub(crate) fn finish(&mut self) -> String {
         format!("{{{}}}", std::mem::take(&mut self.members))
     }
@@ -262,6 +305,20 @@ mod tests {
         }
         for json in ["-1", "1.0", "1e1", "\"1\"", "true", "[1]"] {
             assert_eq!(number(parse(json).unwrap()), Err(FieldFault::NotANumber));
+        }
+    }
+
+    #[test]
+    fn integers_may_be_negative() {
+        for (json, expected) in [
+            ("0", Some(0)),
+            ("-5", Some(-5)),
+            ("9223372036854775808", None),
+        ] {
+            assert_eq!(integer(parse(json).unwrap()).ok(), expected);
+        }
+        for json in ["1.0", "1e1", "\"1\"", "true", "[1]"] {
+            assert_eq!(integer(parse(json).unwrap()), Err(FieldFault::NotAnInteger));
         }
     }
 

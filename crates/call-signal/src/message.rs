@@ -10,11 +10,14 @@ use rand::CryptoRng;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::call_json;
+use crate::chat_event::ChatEvent;
+use crate::contact::{ContactRequest, Profile};
+use crate::content::{MessageDeletion, MessageUpdate, NewMessage};
 use crate::error::{EncodeError, FieldError, FieldFault, MessageError};
 use crate::event::{BASE64_URL, CallMessage};
 use crate::json::{self, At, ObjectWriter, RawJson};
 use crate::version::ChatVersionRange;
+use crate::{call_json, contact_json, content_json};
 
 /// A chat message, and the exact text in which it was received or is sent.
 ///
@@ -28,25 +31,12 @@ pub struct ChatMessage {
     event: ChatEvent,
 }
 
-/// What a chat message says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ChatEvent {
-    /// One of the five call events.
-    Call(CallMessage),
-    /// Any other event, known to somebody else or to nobody.
-    Other {
-        /// Name on the wire, e.g. `x.msg.new`.
-        event: String,
-        /// The value of `params` as received.
-        params: RawJson,
-    },
-}
-
 impl ChatMessage {
     /// Reads one message, a JSON object. Unknown keys are ignored; `null` counts as absent.
     ///
     /// # Errors
-    /// If it is not a JSON object, has no `event` or `params`, or is a malformed call event.
+    /// If it is not a JSON object, has no `event` or `params`, or is an event of this crate and
+    /// malformed.
     pub fn decode(text: &str) -> Result<Self, MessageError> {
         Self::from_raw(json::parse(text)?)
     }
@@ -57,13 +47,7 @@ impl ChatMessage {
             fault => MessageError::Envelope(fault.into()),
         })?;
         let (envelope, name, params) = fields.read().map_err(MessageError::Envelope)?;
-        let event = match call_json::decode(&name, params)? {
-            Some(call) => ChatEvent::Call(call),
-            None => ChatEvent::Other {
-                event: name,
-                params: params.into(),
-            },
-        };
+        let event = ChatEvent::decode(&name, params)?;
         // `params` was borrowed from `raw`, so the addresses tell its place.
         let start = params.get().as_ptr().addr() - raw.get().as_ptr().addr();
         let params = start..start + params.get().len();
@@ -89,16 +73,13 @@ impl ChatMessage {
     pub fn call(&self) -> Option<&CallMessage> {
         match &self.event {
             ChatEvent::Call(call) => Some(call),
-            ChatEvent::Other { .. } => None,
+            _ => None,
         }
     }
 
     /// Name of the event on the wire.
     pub fn name(&self) -> &str {
-        match &self.event {
-            ChatEvent::Call(call) => call.event.name(),
-            ChatEvent::Other { event, .. } => event,
-        }
+        self.event.name()
     }
 
     /// Chat versions that the sender speaks; [`ChatVersionRange::V1`] where the field was missing.
@@ -185,31 +166,79 @@ impl Envelope {
         Ok(self.seal(ChatEvent::Call(call.clone()), &params))
     }
 
+    /// A message with our profile (`x.info`). It is the connection info of both sides and has no
+    /// id then; one that is sent later, because the profile has changed, has an id.
+    ///
+    /// # Errors
+    /// If a text of the profile is too long.
+    pub fn profile(self, profile: &Profile) -> Result<ChatMessage, EncodeError> {
+        let params = contact_json::write_info(profile)?;
+        Ok(self.seal(ChatEvent::Profile(profile.clone().into()), &params))
+    }
+
+    /// A message that asks for contact (`x.contact`); it has no id.
+    ///
+    /// # Errors
+    /// If a text of the profile is too long, or the message of the request is no text or empty.
+    pub fn contact_request(self, request: &ContactRequest) -> Result<ChatMessage, EncodeError> {
+        let params = contact_json::write_request(request)?;
+        let event = ChatEvent::ContactRequest(request.clone().into());
+        Ok(self.seal(event, &params))
+    }
+
+    /// A message with text (`x.msg.new`); later ones refer to it by its id.
+    ///
+    /// # Errors
+    /// If there is no text.
+    pub fn text(self, text: impl Into<String>) -> Result<ChatMessage, EncodeError> {
+        self.message(&NewMessage::text(text))
+    }
+
+    /// A message with text that refers to another one, is live or disappears (`x.msg.new`).
+    ///
+    /// # Errors
+    /// If the text is empty, or it or what it quotes is no text, or a file belongs to it.
+    pub fn message(self, message: &NewMessage) -> Result<ChatMessage, EncodeError> {
+        let params = content_json::write_new(message)?;
+        Ok(self.seal(ChatEvent::Message(message.clone()), &params))
+    }
+
+    /// A message that changes the text of an earlier one (`x.msg.update`).
+    ///
+    /// # Errors
+    /// If the new text is empty or no text.
+    pub fn update(self, update: &MessageUpdate) -> Result<ChatMessage, EncodeError> {
+        let params = content_json::write_update(update)?;
+        Ok(self.seal(ChatEvent::MessageUpdate(update.clone()), &params))
+    }
+
+    /// A message that takes back an earlier one (`x.msg.del`).
+    pub fn deletion(self, deletion: &MessageDeletion) -> ChatMessage {
+        let params = content_json::write_deletion(deletion);
+        self.seal(ChatEvent::MessageDeletion(deletion.clone()), &params)
+    }
+
+    /// A message that tells the peer that they are no contact any more (`x.direct.del`).
+    pub fn contact_deleted(self) -> ChatMessage {
+        let params = ObjectWriter::default().finish_json();
+        self.seal(ChatEvent::ContactDeleted, &params)
+    }
+
     /// A message with any event.
     ///
     /// # Errors
-    /// If `event` is one of the five call events and `params` is not as it has to be.
+    /// If `event` is one that this crate knows and `params` is not as it has to be.
     pub fn event(self, event: &str, params: &RawJson) -> Result<ChatMessage, MessageError> {
-        let event = match call_json::decode(event, json::parse(params.as_str())?)? {
-            Some(call) => ChatEvent::Call(call),
-            None => ChatEvent::Other {
-                event: event.to_owned(),
-                params: params.clone(),
-            },
-        };
+        let event = ChatEvent::decode(event, json::parse(params.as_str())?)?;
         Ok(self.seal(event, params))
     }
 
     /// `params` must be that of `event`.
     fn seal(self, event: ChatEvent, params: &RawJson) -> ChatMessage {
-        let name = match &event {
-            ChatEvent::Call(call) => call.event.name(),
-            ChatEvent::Other { event, .. } => event,
-        };
         let raw = ObjectWriter::default()
             .text("v", &self.versions.to_string())
             .optional_text("msgId", self.id.as_ref().map(MessageId::as_str))
-            .text("event", name)
+            .text("event", event.name())
             .raw("params", params.as_str())
             .finish();
         // `params` is the last member: only the closing brace follows it.
@@ -234,6 +263,11 @@ impl MessageId {
         let mut bytes = [0; 12];
         rng.fill_bytes(&mut bytes);
         Self(BASE64_URL.encode(STANDARD.encode(bytes)))
+    }
+
+    /// An id that was received or kept from before.
+    pub fn received(text: impl Into<String>) -> Self {
+        Self(text.into())
     }
 
     /// The id as the wire has it.

@@ -6,8 +6,8 @@
 )]
 
 use call_signal::{
-    BodyError, BodyLimit, ChatMessage, EncodeError, Envelope, MAX_BODY, MAX_JSON, MAX_MESSAGES,
-    MAX_POST_QUANTUM, MessageError, RawJson, decode_body, encode_body,
+    BodyError, BodyLimit, ChatMessage, EncodeError, Envelope, MAX_BODY, MAX_INFO, MAX_JSON,
+    MAX_MESSAGES, MAX_POST_QUANTUM, MessageError, RawJson, decode_body, encode_body,
 };
 
 const OK: &str = r#"{"event":"x.ok","params":{}}"#;
@@ -58,7 +58,7 @@ fn message_of(length: usize, compressible: bool) -> ChatMessage {
         char::from(b'0' + u8::try_from(state >> 33 & 63).unwrap())
     };
     let empty = Envelope::default()
-        .event("x.msg.new", &text(""))
+        .event("x.msg.react", &text(""))
         .unwrap()
         .raw()
         .len();
@@ -67,7 +67,7 @@ fn message_of(length: usize, compressible: bool) -> ChatMessage {
         .map(|letter| if letter == '\\' { '~' } else { letter })
         .collect();
     let message = Envelope::default()
-        .event("x.msg.new", &text(&letters))
+        .event("x.msg.react", &text(&letters))
         .unwrap();
     assert_eq!(message.raw().len(), length);
     message
@@ -330,6 +330,18 @@ fn what_does_not_fit_is_refused_with_its_sizes() {
         encode_body(&[], BodyLimit::Plain),
         Err(EncodeError::NoMessage)
     );
+}
+
+#[test]
+fn connection_info_without_post_quantum_keys_is_never_compressed() {
+    let body = encode_body(&[message_of(MAX_INFO, true)], BodyLimit::Info).unwrap();
+    assert_eq!(body.len(), MAX_INFO);
+    let error = encode_body(&[message_of(MAX_INFO + 1, true)], BodyLimit::Info);
+    let expected = EncodeError::JsonTooLong {
+        limit: 14_694,
+        actual: MAX_INFO + 1,
+    };
+    assert_eq!(error, Err(expected));
 }
 
 #[test]

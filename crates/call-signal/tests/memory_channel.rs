@@ -208,7 +208,7 @@ async fn what_cannot_be_read_is_refused_and_the_channel_goes_on() {
 async fn a_message_too_long_for_a_relay_is_too_long_here() {
     let (mut alice, _bob) = memory_pair();
     let long = RawJson::parse(&format!("\"{}\"", "a".repeat(MAX_JSON))).unwrap();
-    let message = Envelope::default().event("x.msg.new", &long).unwrap();
+    let message = Envelope::default().event("x.msg.react", &long).unwrap();
     let error = alice.send(message.into()).await.unwrap_err();
     assert!(
         matches!(

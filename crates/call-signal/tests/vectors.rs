@@ -9,8 +9,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use call_signal::{
     BodyLimit, CallDhPublicKey, CallEvent, CallId, CallMedia, CallMessage, CallVersion,
-    CallVersionRange, ChatEvent, ChatMessage, ChatVersionRange, Envelope, MessageId, SdpKind,
-    decode_body, encode_body, lz_string, parse_candidates, write_candidates,
+    CallVersionRange, ChatEvent, ChatMessage, ChatVersionRange, Container, EncodeError, Envelope,
+    MAX_PROFILE_IMAGE, MessageContent, MessageId, NewMessage, Profile, SdpKind, decode_body,
+    encode_body, lz_string, parse_candidates, write_candidates,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -118,19 +119,180 @@ fn only_messages_in_a_ready_connection_have_an_id() {
     }
 }
 
+/// Every recorded message, also those in batches and in compressed bodies.
+fn all_messages() -> Vec<ChatMessage> {
+    let vectors = [list(CHAT, "messages"), list(COMPRESSED, "messages")].concat();
+    let bodies = vectors.iter().map(|vector| match text(vector, "form") {
+        "compressed" => STANDARD.decode(text(vector, "body_b64")).unwrap(),
+        _ => text(vector, "text").as_bytes().to_vec(),
+    });
+    bodies.flat_map(|body| decode_all(&body)).collect()
+}
+
 #[test]
-fn every_event_outside_calls_is_kept_raw() {
-    for vector in list(CHAT, "messages") {
-        let (name, json) = (text(&vector, "event"), text(&vector, "text"));
-        let message = decode_one(json.as_bytes());
-        match message.event() {
-            ChatEvent::Call(_) => assert!(name.starts_with("x.call.")),
-            ChatEvent::Other { event, params } => {
-                assert_eq!(event, name);
-                assert_eq!(params.as_str(), message.raw_params());
-                let envelope = envelope_of(&message);
-                assert_eq!(envelope.event(event, params).unwrap().raw(), json);
+fn every_other_event_is_kept_raw() {
+    let mut names = Vec::new();
+    for message in all_messages() {
+        if let ChatEvent::Other { event, params } = message.event() {
+            names.push(event.clone());
+            assert_eq!(params.as_str(), message.raw_params());
+            let envelope = envelope_of(&message);
+            assert_eq!(envelope.event(event, params).unwrap(), message);
+        }
+    }
+    names.sort_unstable();
+    let expected = [
+        "x.grp.acpt",
+        "x.grp.inv",
+        "x.grp.mem.new",
+        "x.info.probe",
+        "x.info.probe",
+        "x.msg.file.descr",
+        "x.msg.react",
+        "x.ok",
+    ];
+    assert_eq!(names, expected);
+}
+
+/// Writes the event of `message` anew; `None` if it is of a kind that is kept raw.
+fn write_again(message: &ChatMessage) -> Option<Result<ChatMessage, EncodeError>> {
+    let envelope = envelope_of(message);
+    Some(match message.event() {
+        ChatEvent::Call(call) => envelope.call(call),
+        ChatEvent::Profile(profile) => envelope.profile(profile),
+        ChatEvent::ContactRequest(request) => envelope.contact_request(request),
+        ChatEvent::Message(message) => envelope.message(message),
+        ChatEvent::MessageUpdate(update) => envelope.update(update),
+        ChatEvent::MessageDeletion(deletion) => Ok(envelope.deletion(deletion)),
+        ChatEvent::ContactDeleted => Ok(envelope.contact_deleted()),
+        ChatEvent::Other { .. } => return None,
+    })
+}
+
+#[test]
+fn every_event_between_contacts_is_written_to_the_same_text() {
+    let mut written = Vec::new();
+    let mut not_text = 0;
+    for message in all_messages() {
+        match write_again(&message) {
+            Some(Ok(again)) => {
+                assert_eq!(again.raw(), message.raw());
+                assert_eq!(again, message);
+                written.push(message.name().to_owned());
             }
+            Some(Err(error)) => {
+                assert_eq!(error, EncodeError::NotText);
+                not_text += 1;
+            }
+            None => {}
+        }
+    }
+    // A message with a link preview, and one with a file.
+    assert_eq!(not_text, 2);
+    let count = |name| written.iter().filter(|written| *written == name).count();
+    assert_eq!(count("x.info"), 5);
+    assert_eq!(count("x.contact"), 1);
+    assert_eq!(count("x.msg.new"), 14);
+    assert_eq!(count("x.msg.update"), 1);
+    assert_eq!(count("x.msg.del"), 1);
+}
+
+#[test]
+fn profiles_are_those_of_the_recorded_people() {
+    let profiles = |name| -> Vec<Profile> {
+        let messages = all_messages().into_iter();
+        let of_name = messages.filter(|message| message.name() == name);
+        let profiles = of_name.map(|message| match message.into_event() {
+            ChatEvent::Profile(profile) => *profile,
+            ChatEvent::ContactRequest(request) => {
+                let id = request.request_id.unwrap();
+                assert_eq!(id.as_str(), "wMyu9ftEbZyXRmWFQCh64w==");
+                assert_eq!((request.welcome_id, request.message), (None, None));
+                request.profile
+            }
+            other => panic!("{other:?}"),
+        });
+        profiles.collect()
+    };
+    let all = [profiles("x.info"), profiles("x.contact")].concat();
+    let names: Vec<&str> = all.iter().map(|it| it.display_name.as_str()).collect();
+    assert_eq!(names, ["alice", "alice", "bob", "bob", "alice", "bob"]);
+    for profile in &all {
+        // The profile with the picture was set later and does not say that it is a bot's.
+        let bot = profile.image.is_none().then_some("bot");
+        assert_eq!(profile.peer_type.as_deref(), bot);
+        let preferences = profile.preferences.as_ref().unwrap().as_str();
+        assert!(preferences.contains(r#""calls":{"allow":"yes"}"#));
+        assert_eq!(
+            (&profile.short_descr, &profile.contact_link),
+            (&None, &None)
+        );
+    }
+    let with_image: Vec<&Profile> = all.iter().filter(|it| it.image.is_some()).collect();
+    let [profile] = with_image[..] else { panic!() };
+    assert_eq!(profile.full_name, "Alice with a large picture");
+    let image = profile.image.as_ref().unwrap().as_str();
+    assert!((10_000..MAX_PROFILE_IMAGE).contains(&image.len()));
+}
+
+#[test]
+fn messages_say_what_the_recorded_people_wrote() {
+    let messages: Vec<NewMessage> = list(CHAT, "messages")
+        .iter()
+        .filter_map(
+            |vector| match decode_one(text(vector, "text").as_bytes()).into_event() {
+                ChatEvent::Message(message) => Some(message),
+                _ => None,
+            },
+        )
+        .collect();
+    let [hello, reply, long, link, file, after, bobs, fine] = &messages[..] else {
+        panic!("{}", messages.len())
+    };
+    for (message, text) in [
+        (hello, "hello from alice"),
+        (after, "after resync"),
+        (bobs, "hello from bob"),
+        (fine, "fine"),
+    ] {
+        assert_eq!(message, &NewMessage::text(text));
+    }
+    assert!(
+        long.content
+            .text()
+            .starts_with("a long line that compresses")
+    );
+    let Container::Quote(quote) = &reply.container else {
+        panic!()
+    };
+    assert_eq!(reply.content.text(), "a reply with a quote");
+    assert_eq!(&quote.content, &bobs.content);
+    assert!(!quote.reference.sent);
+    assert_eq!(quote.reference.sent_at, "2026-11-23T20:09:26Z");
+    let other = |kind: &str, text: &str| MessageContent::Other {
+        kind: kind.into(),
+        text: text.into(),
+    };
+    assert_eq!(link.content, other("link", "see https://example.com"));
+    assert_eq!(file.content, other("file", ""));
+    assert!(file.has_file && !link.has_file);
+}
+
+#[test]
+fn the_edited_and_deleted_message_is_the_reply() {
+    let messages = all_messages();
+    let reply = messages
+        .iter()
+        .find(|message| message.raw().contains("a reply with a quote"));
+    let id = reply.unwrap().id().unwrap();
+    for message in &messages {
+        match message.event() {
+            ChatEvent::MessageUpdate(update) => {
+                assert_eq!(&update.id, id);
+                assert_eq!(update.content.text(), "an edited reply");
+            }
+            ChatEvent::MessageDeletion(deletion) => assert_eq!(&deletion.id, id),
+            _ => {}
         }
     }
 }
