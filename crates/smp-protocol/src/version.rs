@@ -100,9 +100,17 @@ impl VersionRange {
         max: SmpVersion::CREATE_ONLY,
     };
 
-    /// What a proxy lets its clients see of a relay, so that a relay does not learn from the
-    /// version how new the client is.
+    /// What a proxy lets its clients see of a relay: from the first version that forwards to the
+    /// first that forwards every command of senders. A proxy that shows less would keep `RSLV` from
+    /// its clients (document, "Resolver commands": "direct or forwarded").
     pub const PROXIED: Self = Self {
+        min: SmpVersion::PROXY,
+        max: SmpVersion::NAMES,
+    };
+
+    /// The versions in which a client forwards commands that need no newer one, so that the relay
+    /// does not learn from the version how new the client is.
+    pub const FORWARDED: Self = Self {
         min: SmpVersion::PROXY,
         max: SmpVersion::CLIENT_NOTICES,
     };

@@ -128,6 +128,9 @@ pub enum Survive {
 pub struct Limits {
     /// Connections at a time.
     pub connections: usize,
+    /// Connections at a time from one address of IPv4, or one /64 of IPv6. Loopback has no such
+    /// limit.
+    pub connections_per_address: usize,
     /// Queues that one connection may be subscribed to.
     pub subscriptions: usize,
     /// Commands a second for one connection; faster ones wait.
@@ -242,6 +245,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 20_000,
+            connections_per_address: 1_000,
             subscriptions: 200_000,
             commands_per_second: 2_000,
             new_queues_per_minute: 600,
@@ -355,6 +359,10 @@ impl Config {
                 u64::from(self.storage.compact_hours),
             ),
             ("limits.connections", self.limits.connections as u64),
+            (
+                "limits.connections_per_address",
+                self.limits.connections_per_address as u64,
+            ),
             ("limits.subscriptions", self.limits.subscriptions as u64),
             (
                 "limits.commands_per_second",

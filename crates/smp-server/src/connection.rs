@@ -97,7 +97,7 @@ async fn exchange<S: Store, Io: BlockIo>(
                 begun = false;
                 match read {
                     Ok(Some(mut block)) => {
-                        if let Err(end) = execute(session, io, &mut block, limits.write()).await {
+                        if let Err(end) = execute(session, io, &mut block, limits.write(), stop).await {
                             return end;
                         }
                         io.recycle(block);
@@ -131,10 +131,11 @@ async fn execute<S: Store, Io: BlockIo>(
     io: &mut Io,
     block: &mut Block,
     limit: Duration,
+    stop: &CancellationToken,
 ) -> Result<(), End> {
     let transmissions = session.open_block(block).map_err(|_| End::Protocol)?;
     for (number, transmission) in transmissions.enumerate() {
-        session.handle_transmission(transmission).await;
+        session.handle_transmission(transmission, stop).await;
         if session.must_write() {
             write(io, session.take_blocks(), limit).await?;
         }

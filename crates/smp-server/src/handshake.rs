@@ -6,21 +6,21 @@ use std::time::SystemTime;
 use smp_protocol::{BoxKey, ServiceId, ServiceReply, VersionRange};
 use smp_transport::{
     Accepted, BlockIo, BlockIoError, BlockStream, ServerConnection, ServerHandshakeError,
-    ServerSession, ServerTls, ServiceClient, TlsError, TlsStream, WebSocketBlocks, WebSocketError,
-    server_handshake,
+    ServerSession, ServerTls, ServiceClient, TlsError, TlsStream, WebSocketError, server_handshake,
 };
 use thiserror::Error;
 use tokio::net::TcpStream;
 
 use crate::relay::{Relay, ServiceSession, Session, SessionSetup, random};
 use crate::store::{Store, StoreError};
+use crate::web::WebBlocks;
 
 /// A session and what its blocks go over.
 pub(crate) enum Opened<S: Store> {
     /// Plain blocks.
     Smp(Box<Session<S>>, BlockStream<TlsStream<TcpStream>>),
     /// Blocks in WebSocket messages.
-    Web(Box<Session<S>>, Box<WebSocketBlocks<TlsStream<TcpStream>>>),
+    Web(Box<Session<S>>, Box<WebBlocks<TlsStream<TcpStream>>>),
 }
 
 /// Why there is no session.
@@ -61,7 +61,7 @@ pub(crate) async fn open<S: Store>(
                 credentials,
             } = connection;
             let peer = Peer::of(&stream);
-            let mut io = WebSocketBlocks::accept(stream).await?;
+            let mut io = WebBlocks::accept(stream).await?;
             let session = begin(relay, &mut io, &credentials, peer).await?;
             Ok(Opened::Web(Box::new(session), Box::new(io)))
         }

@@ -49,6 +49,8 @@ figures! {
     connections_accepted: Counter, "Connections since the start";
     /// Connections refused since there were too many.
     connections_refused: Counter, "Connections refused since there were too many";
+    /// Connections refused since there were too many from one network.
+    connections_refused_by_address: Counter, "Connections refused since too many came from one network";
     /// Handshakes that failed or took too long.
     handshakes_failed: Counter, "Handshakes that failed or took too long";
     /// Connections closed since their client took too long to read or to write.

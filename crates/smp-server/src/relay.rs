@@ -86,6 +86,7 @@ fn forward_options(config: &crate::config::Proxy) -> SessionOptions {
     };
     SessionOptions {
         timeouts,
+        in_flight: forward::IN_FLIGHT,
         ..SessionOptions::default()
     }
 }

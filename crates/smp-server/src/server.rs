@@ -1,7 +1,7 @@
 //! A running relay: listeners, one task for each connection, upkeep, and an orderly end.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::connection;
 use crate::handshake::{Opened, open};
+use crate::neighbours::{Neighbour, Neighbours};
 use crate::relay::Relay;
 use crate::store::Store;
 use crate::upkeep;
@@ -81,6 +82,7 @@ impl<S: Store> Server<S> {
             listeners,
         } = self;
         let room = Arc::new(Semaphore::new(relay.config.limits.connections));
+        let neighbours = Neighbours::new(relay.config.limits.connections_per_address);
         let connections = TaskTracker::new();
         let mut services = JoinSet::new();
         services.spawn(upkeep::run(Arc::clone(&relay), stop.clone()));
@@ -89,6 +91,7 @@ impl<S: Store> Server<S> {
                 relay: Arc::clone(&relay),
                 tls: Arc::clone(&tls),
                 room: Arc::clone(&room),
+                neighbours: Arc::clone(&neighbours),
                 connections: connections.clone(),
                 stop: stop.clone(),
             };
@@ -122,6 +125,7 @@ struct Door<S: Store> {
     relay: Arc<Relay<S>>,
     tls: Arc<ServerTls>,
     room: Arc<Semaphore>,
+    neighbours: Arc<Neighbours>,
     connections: TaskTracker,
     stop: CancellationToken,
 }
@@ -134,7 +138,7 @@ impl<S: Store> Door<S> {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => self.let_in(stream),
+                Ok((stream, address)) => self.let_in(stream, address.ip()),
                 // A client that gave up is its own matter.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
@@ -146,13 +150,18 @@ impl<S: Store> Door<S> {
         }
     }
 
-    fn let_in(&self, stream: TcpStream) {
+    fn let_in(&self, stream: TcpStream, address: IpAddr) {
         let metrics = &self.relay.metrics;
         metrics.connections_accepted.inc();
-        let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
+        let Some(neighbour) = self.neighbours.enter(address) else {
+            metrics.connections_refused_by_address.inc();
+            return;
+        };
+        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
             metrics.connections_refused.inc();
             return;
         };
+        let place = (room, neighbour);
         let (relay, tls) = (Arc::clone(&self.relay), Arc::clone(&self.tls));
         self.connections
             .spawn(client(relay, tls, stream, place, self.stop.clone()));
@@ -177,7 +186,7 @@ async fn client<S: Store>(
     relay: Arc<Relay<S>>,
     tls: Arc<ServerTls>,
     stream: TcpStream,
-    _place: OwnedSemaphorePermit,
+    _place: (OwnedSemaphorePermit, Neighbour),
     stop: CancellationToken,
 ) {
     if prepare(&stream).is_err() {
@@ -202,5 +211,78 @@ async fn client<S: Store>(
         Err(_) => {
             relay.metrics.handshakes_failed.inc();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use smp_client::MemoryConnector;
+    use smp_protocol::SignatureAlgorithm;
+    use smp_transport::{Purpose, TlsCredentials, Validity};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::store::MemoryStore;
+
+    fn door(lines: &str) -> Door<MemoryStore> {
+        let config: crate::Config =
+            toml::from_str(&format!("hosts = [\"localhost\"]\n{lines}")).unwrap();
+        let validity = Validity::from_now(SystemTime::now(), 365);
+        let (ed25519, mut rng) = (SignatureAlgorithm::Ed25519, crate::relay::random());
+        let ca = TlsCredentials::self_signed(Purpose::Authority, "CA", validity, ed25519, &mut rng);
+        let relay = ca
+            .unwrap()
+            .issue(Purpose::Relay, "relay", validity, ed25519, &mut rng);
+        let tls = ServerTls::new(Arc::new(relay.unwrap()), None).unwrap();
+        let room = Arc::new(Semaphore::new(config.limits.connections));
+        let neighbours = Neighbours::new(config.limits.connections_per_address);
+        let connector = Arc::new(MemoryConnector::new().0);
+        let relay = Relay::new(config, MemoryStore::new(), Clock::system(), connector);
+        Door {
+            relay: Arc::new(relay),
+            tls: Arc::new(tls),
+            room,
+            neighbours,
+            connections: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn who_has_too_many_connections_is_refused_and_others_are_not() {
+        let door = door("limits.connections_per_address = 2\nlimits.connections = 4");
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut clients = Vec::new();
+        for address in [
+            "203.0.113.1",
+            "203.0.113.1",
+            "203.0.113.1",
+            "203.0.113.2",
+            "127.0.0.1",
+            "127.0.0.1",
+        ] {
+            let client = TcpStream::connect(listener.local_addr().unwrap()).await;
+            clients.push(client.unwrap());
+            let (stream, _) = listener.accept().await.unwrap();
+            door.let_in(stream, address.parse().unwrap());
+        }
+        let figures = door.relay.metrics.snapshot();
+        assert_eq!(figures.connections_accepted, 6);
+        assert_eq!(figures.connections_refused_by_address, 1);
+        // There is room for four; the refused one took none.
+        assert_eq!(figures.connections_refused, 1);
+        assert_eq!(door.connections.len(), 4);
+
+        // Those who leave make room.
+        drop(clients);
+        while !door.connections.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let (stream, _) = listener.accept().await.unwrap();
+        door.let_in(stream, "203.0.113.1".parse().unwrap());
+        assert_eq!(door.connections.len(), 1);
     }
 }

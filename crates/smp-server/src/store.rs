@@ -9,6 +9,7 @@ mod disk;
 mod index;
 mod memory;
 mod record;
+mod service_ids;
 
 use std::fmt;
 use std::future::Future;
@@ -23,6 +24,7 @@ use smp_protocol::{
 
 pub use disk::{DiskStore, Durability};
 pub use memory::MemoryStore;
+pub(crate) use service_ids::ServiceIds;
 
 /// An id that this relay made: of a recipient, sender, notifier, link or service.
 ///
@@ -322,7 +324,8 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Expired<Vec<Arc<QueueRecord>>>, StoreError>> + Send;
 
-    /// The id of a service by its certificate; a new one if it was not here before.
+    /// The id of a service, which follows from its certificate, its role and a secret of the store:
+    /// so nothing is kept of services that have no queues.
     fn service(
         &self,
         fingerprint: &Fingerprint,
@@ -359,7 +362,7 @@ pub trait Store: Send + Sync + 'static {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CreateError {
-    /// One of its ids is another queue's; nothing changed.
+    /// One of its ids is another queue's id of the same kind; nothing changed.
     #[error("an id is taken")]
     Taken,
     /// The store failed.

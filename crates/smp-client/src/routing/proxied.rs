@@ -26,10 +26,10 @@ pub struct ProxiedRelay {
 }
 
 impl ProxiedRelay {
-    /// The version for a command: not above what proxies let clients see, so that the relay does
-    /// not learn how new this client is, unless the command is newer.
+    /// The version for a command: not above what clients of many ages use, so that the relay does
+    /// not learn how new this one is, unless the command is newer.
     fn version_for(&self, command: &Command) -> Result<SmpVersion, ClientError> {
-        let wanted = VersionRange::PROXIED.max().max(command.since());
+        let wanted = VersionRange::FORWARDED.max().max(command.since());
         let version = wanted.clamp(self.versions.min(), self.versions.max());
         let needs = command.since();
         if version < needs {

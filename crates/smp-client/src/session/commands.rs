@@ -1,6 +1,5 @@
 //! The commands of SMP, each with its answer (document, "SMP commands").
 
-use sha3::{Digest, Sha3_384};
 use smp_protocol::{
     AuthPrivateKey, AuthPublicKey, Command, CorrId, DhPublicKey, IdsHash, LinkData, LinkId,
     MessageFlags, MessageId, NewQueue, NotifierId, QueueIds, QueueRequest, RecipientId, Response,
@@ -51,16 +50,20 @@ pub struct ChosenSenderId {
 }
 
 impl ChosenSenderId {
-    /// A new one.
+    /// A new one, from the system's randomness.
     #[must_use]
     pub fn generate() -> Self {
-        let corr_id = CorrId::generate(&mut crate::random());
-        let digest = Sha3_384::digest(corr_id.as_bytes());
-        let mut id = [0; smp_protocol::ID_SIZE];
-        id.copy_from_slice(&digest[..smp_protocol::ID_SIZE]);
+        Self::from_corr_id(CorrId::generate(&mut crate::random()))
+    }
+
+    /// The one that belongs to a correlation id, for a caller that brings its own randomness. The
+    /// correlation id must be new and random: the sender id follows from it (the first 24 bytes of
+    /// its SHA3-384), and the NEW command is sent under it.
+    #[must_use]
+    pub fn from_corr_id(corr_id: CorrId) -> Self {
         Self {
             corr_id,
-            id: id.into(),
+            id: QueueRequest::link_sender_id(&corr_id),
         }
     }
 

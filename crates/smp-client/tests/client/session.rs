@@ -413,7 +413,8 @@ async fn a_queue_is_created_with_the_password_of_the_address() {
     let (session, _events) = connected.unwrap();
 
     let key = key(AuthKeyKind::Ed25519, 1);
-    let chosen = smp_client::ChosenSenderId::generate();
+    let corr_id = smp_protocol::CorrId([5; 24]);
+    let chosen = smp_client::ChosenSenderId::from_corr_id(corr_id);
     let link = (chosen.id().clone(), smp_protocol::LinkData::default());
     let parameters = QueueParameters {
         dh_key: DhPublicKey([9; 32]),
@@ -439,6 +440,7 @@ async fn a_queue_is_created_with_the_password_of_the_address() {
         };
         assert_eq!(queue.basic_auth, address.basic_auth);
         assert_eq!(queue.auth_key, key.public());
+        assert_eq!(new.corr_id, corr_id);
         // The relay checks that the sender id comes from the correlation id.
         use sha3::Digest;
         let digest = sha3::Sha3_384::digest(new.corr_id.as_bytes());
@@ -449,6 +451,15 @@ async fn a_queue_is_created_with_the_password_of_the_address() {
     };
     let (created, ()) = tokio::join!(session.create_queue(&key, parameters), play);
     assert_eq!(created.unwrap(), ids);
+}
+
+#[test]
+fn each_chosen_sender_id_is_another() {
+    use smp_client::ChosenSenderId;
+    assert_ne!(
+        ChosenSenderId::generate().id(),
+        ChosenSenderId::generate().id()
+    );
 }
 
 #[tokio::test(start_paused = true)]

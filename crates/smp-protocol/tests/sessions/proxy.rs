@@ -68,7 +68,7 @@ impl Relay {
         );
         let [min, max] = ["version_min", "version_max"].map(|key| version(&decoded[key]));
         let versions = VersionRange::new(min, max).unwrap();
-        // An older proxy's cap; ours is one higher.
+        // The proxy that was recorded shows less than ours does.
         assert!(versions.max() < VersionRange::PROXIED.max());
         assert_eq!(versions.min(), VersionRange::PROXIED.min());
         Self {

@@ -5,7 +5,8 @@
 
 mod sessions;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 
 use smp_protocol::{
     Authorization, BasicAuth, Command, CommandError, CorrId, DhPublicKey, EntityId, ErrorType,
@@ -28,7 +29,16 @@ pub(super) struct Forwarding {
     /// Those that wait for a place too. They end with the session.
     tasks: JoinSet<()>,
     places: Arc<Semaphore>,
+    /// This session's share of each session with another relay, while it uses that.
+    shares: HashMap<EntityId, Weak<Semaphore>>,
 }
+
+/// Commands that are on their way in one session with another relay, of all clients.
+pub(super) const IN_FLIGHT: usize = 256;
+
+/// How many of these may be of one client: a relay that answers slowly, or a client that asks for
+/// much, must not keep the others from it.
+const SHARE: usize = IN_FLIGHT / 8;
 
 /// Forwarded commands of one session, those that wait for a place included. With more, the session
 /// reads no further.
@@ -40,7 +50,19 @@ impl Forwarding {
         Self {
             tasks: JoinSet::new(),
             places: Arc::new(Semaphore::new(places)),
+            shares: HashMap::new(),
         }
+    }
+
+    /// The share of the session with this id.
+    fn share(&mut self, id: &EntityId) -> Arc<Semaphore> {
+        if let Some(share) = self.shares.get(id).and_then(Weak::upgrade) {
+            return share;
+        }
+        self.shares.retain(|_, share| share.strong_count() > 0);
+        let share = Arc::new(Semaphore::new(SHARE));
+        self.shares.insert(id.clone(), Arc::downgrade(&share));
+        share
     }
 }
 
@@ -55,7 +77,7 @@ impl<S: Store> Session<S> {
         if !self.relay.config.proxy.enabled || !self.relay.knows_password(auth) {
             return Err(ErrorType::Proxy(ProxyError::BasicAuth));
         }
-        self.later(corr_id, EntityId::EMPTY, move |relay| async move {
+        self.later(corr_id, EntityId::EMPTY, None, move |relay| async move {
             let session = relay.forwarder.session(&address).await?;
             Ok(session.offer().to_response())
         })
@@ -78,7 +100,8 @@ impl<S: Store> Session<S> {
         let Some(session) = self.relay.forwarder.find(entity) else {
             return Err(ErrorType::Proxy(ProxyError::NoSession));
         };
-        self.later(corr_id, entity.clone(), move |_| async move {
+        let share = self.forwarding.share(entity);
+        self.later(corr_id, entity.clone(), Some(share), move |_| async move {
             let forwarded = ForwardedTransmission {
                 corr_id: id,
                 version,
@@ -99,6 +122,7 @@ impl<S: Store> Session<S> {
         &mut self,
         corr_id: Option<CorrId>,
         entity: EntityId,
+        share: Option<Arc<Semaphore>>,
         work: impl FnOnce(Arc<Relay<S>>) -> F + Send + 'static,
     ) where
         F: Future<Output = Result<Response, ProxyError>> + Send,
@@ -110,7 +134,12 @@ impl<S: Store> Session<S> {
         let places = Arc::clone(&self.forwarding.places);
         let (relay, inbox) = (Arc::clone(&self.relay), Arc::clone(&self.inbox));
         self.forwarding.tasks.spawn(async move {
-            // In their order; the semaphore is never closed.
+            // In their order; no semaphore is ever closed. What waits for its share takes no place
+            // from commands to other relays.
+            let _share = match &share {
+                Some(share) => share.acquire().await.ok(),
+                None => None,
+            };
             let _place = places.acquire().await;
             let response = match work(Arc::clone(&relay)).await {
                 Ok(response) => {

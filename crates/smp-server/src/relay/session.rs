@@ -12,7 +12,8 @@ use smp_protocol::{
     EntityId, ErrorType, MessageId, Response, SessionParams, SmpVersion, Transmission,
     TransmissionError, plain_content, transmissions,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::access::{KeyCache, Party, Proof, Target};
 use super::forward::Forwarding;
@@ -144,12 +145,13 @@ impl<S: Store> Session<S> {
         Ok(transmissions.into_iter().flatten())
     }
 
-    /// Executes a command. Its answer waits in the outbox.
-    pub(crate) async fn handle_transmission(&mut self, bytes: &[u8]) {
+    /// Executes a command. Its answer waits in the outbox. Who asks too fast waits for its turn,
+    /// but not beyond `stop`: what was read is executed.
+    pub(crate) async fn handle_transmission(&mut self, bytes: &[u8], stop: &CancellationToken) {
         let params = self.params.clone();
         match Transmission::decode(bytes, &params) {
             Ok(transmission) => {
-                self.wait_for_turn(&transmission).await;
+                self.wait_for_turn(&transmission, stop).await;
                 self.relay.metrics.commands.inc();
                 self.handle(&transmission, &params).await;
             }
@@ -213,14 +215,15 @@ impl<S: Store> Session<S> {
         }
     }
 
-    async fn wait_for_turn(&mut self, transmission: &Transmission<'_>) {
+    async fn wait_for_turn(&mut self, transmission: &Transmission<'_>, stop: &CancellationToken) {
         let now = Instant::now();
         let mut wait = self.commands.take(now);
         if transmission.command.starts_with(b"NEW ") {
             wait = wait.max(self.creations.take(now));
         }
         if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
+            // Whether it was the time or the end makes no difference.
+            let _ = timeout(wait, stop.cancelled()).await;
         }
     }
 

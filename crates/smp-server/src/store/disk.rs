@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! data/lock      held while the relay runs
-//! data/queues.db SQLite, with its -wal and -shm: queue, link, message, service
+//! data/queues.db SQLite, with its -wal and -shm: queue, link, message, salt
 //! data/bodies    slots of 16 KB
 //! data/reserve   room on the disk that is kept for deletions
 //! ```
@@ -22,11 +22,13 @@ mod bodies;
 mod compaction;
 mod database;
 mod expiry;
+mod migration;
 mod reserve;
 mod sides;
 mod sync;
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -41,7 +43,7 @@ use super::index::{Change, Content, Index, Key, Room, Waiter};
 use super::record::Packed;
 use super::{
     Acknowledged, Counts, CreateError, Cursor, Expired, Lookup, Page, Pushed, QueueChange, QueueId,
-    QueueRecord, ServiceKind, Store, StoreError, StoredBody, StoredMessage, Updated,
+    QueueRecord, ServiceIds, ServiceKind, Store, StoreError, StoredBody, StoredMessage, Updated,
 };
 
 /// What an operation that returned survives.
@@ -59,6 +61,7 @@ pub struct DiskStore {
     shared: Arc<Shared>,
     syncer: Syncer,
     durability: Durability,
+    services: ServiceIds,
     _lock: File,
 }
 
@@ -79,7 +82,8 @@ impl DiskStore {
     /// [`StoreError::InUse`] if another process has it, [`StoreError::Damaged`] if what is there
     /// can't be read, and what the disk says.
     pub fn open(folder: &Path, durability: Durability) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(folder)?;
+        let mut private = DirBuilder::new();
+        private.recursive(true).mode(0o700).create(folder)?;
         let lock = lock(folder)?;
         let path = folder.join("queues.db");
         let reserve = Arc::new(Reserve::open(&folder.join("reserve"))?);
@@ -88,6 +92,7 @@ impl DiskStore {
             return Err(damaged(&path, "the database"));
         }
         let mut database = open_database(&path, &reserve)?;
+        let services = database.service_ids()?;
         let index = load(&mut database, &bodies, &path)?;
         // The files' names, too, shall survive.
         File::open(folder)?.sync_all()?;
@@ -102,6 +107,7 @@ impl DiskStore {
             shared,
             syncer,
             durability,
+            services,
             _lock: lock,
         })
     }
@@ -443,13 +449,7 @@ impl Store for DiskStore {
         fingerprint: &Fingerprint,
         role: ServiceRole,
     ) -> Result<QueueId, StoreError> {
-        let id = self
-            .shared
-            .writer
-            .lock()
-            .service(fingerprint.as_bytes(), role)?;
-        self.settled().await?;
-        Ok(id)
+        Ok(self.services.id(fingerprint, role))
     }
 
     async fn service_totals(

@@ -10,7 +10,7 @@ use smp_protocol::{IdsHash, MessageFlags, MessageId};
 
 use self::ids::Ids;
 use super::record::{IdKind, Packed};
-use super::{Cursor, Lookup, Page, QueueChange, QueueId, QueueRecord, ServiceKind};
+use super::{Cursor, Lookup, NotifierRecord, Page, QueueChange, QueueId, QueueRecord, ServiceKind};
 
 /// A queue's place, by which engines know it too.
 pub(super) type Key = u32;
@@ -125,22 +125,18 @@ impl<B> Index<B> {
         self.place(key).map(|place| &place.record)
     }
 
-    /// Whether a queue with these ids can be added: none is another queue's or there twice.
+    /// Whether a queue with these ids can be added: none is another queue's of the same kind.
     pub(super) fn is_free(&self, record: &QueueRecord) -> bool {
-        if self.next_key() >= MAX_QUEUES {
-            return false;
-        }
         let notifier = record.notifier.as_ref().map(|notifier| notifier.id);
         let ids = [
-            Some(record.recipient_id),
-            Some(record.sender_id),
-            notifier,
-            record.link_id,
+            (Some(record.recipient_id), IdKind::Recipient),
+            (Some(record.sender_id), IdKind::Sender),
+            (notifier, IdKind::Notifier),
+            (record.link_id, IdKind::Link),
         ];
-        (0..ids.len()).all(|at| match ids[at] {
-            Some(id) => !self.is_taken(&id) && !ids[..at].contains(&Some(id)),
-            None => true,
-        })
+        let taken =
+            |(id, kind): (Option<QueueId>, _)| id.is_some_and(|id| self.is_taken(&id, kind));
+        self.next_key() < MAX_QUEUES && !ids.into_iter().any(taken)
     }
 
     /// The place that the next queue gets.
@@ -197,7 +193,8 @@ impl<B> Index<B> {
             QueueChange::RecipientKeys(keys) => record.recipient_keys.clone_from(keys),
             QueueChange::Status(status) => record.status = status.clone(),
             QueueChange::Notifier(notifier) => {
-                if notifier.as_ref().is_some_and(|one| self.is_taken(&one.id)) {
+                let taken = |one: &NotifierRecord| self.is_taken(&one.id, IdKind::Notifier);
+                if notifier.as_ref().is_some_and(taken) {
                     return Some(Change::Refused);
                 }
                 record.notifier.clone_from(notifier);
@@ -206,7 +203,7 @@ impl<B> Index<B> {
             QueueChange::Link(Some((id, _))) => {
                 let allowed = match record.link_id {
                     Some(present) => present == *id,
-                    None => !self.is_taken(id),
+                    None => !self.is_taken(id, IdKind::Link),
                 };
                 if !allowed {
                     return Some(Change::Refused);
@@ -375,17 +372,14 @@ impl<B> Index<B> {
     }
 
     fn named(&self, id: &QueueId, kind: IdKind) -> Option<Key> {
-        let (key, found) = self
-            .ids
-            .find(id, |key, kind| id_of(&self.places, key, kind))?;
-        (found == kind).then_some(key)
+        self.ids
+            .find(id, kind, |key| id_of(&self.places, key, kind))
     }
 
-    fn is_taken(&self, id: &QueueId) -> bool {
-        let found = self
-            .ids
-            .find(id, |key, kind| id_of(&self.places, key, kind));
-        found.is_some()
+    /// Whether another queue has this id of this kind. What ids of other kinds there are does not
+    /// matter: whoever may choose one must not learn of them.
+    fn is_taken(&self, id: &QueueId, kind: IdKind) -> bool {
+        self.named(id, kind).is_some()
     }
 
     /// Notes a queue's ids and services.
@@ -464,26 +458,44 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_taken_whatever_it_names() {
+    fn an_id_is_taken_only_by_one_of_its_kind() {
         let mut index = Index::<()>::new();
         index.add(Packed::new(&queue([1, 2, 3, 4])));
         for taken in 1..=4 {
             for at in 0..4 {
                 let mut ids = [11, 12, 13, 14];
                 ids[at] = taken;
-                assert!(!index.is_free(&queue(ids)), "{taken}, {at}");
+                let same_kind = usize::from(taken) == at + 1;
+                assert_eq!(index.is_free(&queue(ids)), !same_kind, "{taken}, {at}");
             }
         }
         assert!(index.is_free(&queue([11, 12, 13, 14])));
     }
 
     #[test]
-    fn a_queue_has_no_id_twice() {
-        let index = Index::<()>::new();
-        for (one, other) in [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)] {
-            let mut ids = [1, 2, 3, 4];
-            ids[other] = ids[one];
-            assert!(!index.is_free(&queue(ids)), "{one}, {other}");
+    fn one_id_may_name_something_of_each_kind() {
+        let mut index = Index::<()>::new();
+        let rows = [[1, 2, 3, 4], [4, 1, 2, 3], [3, 3, 1, 2], [2, 4, 4, 1]];
+        for ids in rows {
+            assert!(index.is_free(&queue(ids)), "{ids:?}");
+            index.add(Packed::new(&queue(ids)));
+        }
+        for gone in rows {
+            for ids in rows {
+                let record = queue(ids);
+                let notifier = record.notifier.as_ref().unwrap().id;
+                let there = index.key(&record.recipient_id).is_some();
+                for lookup in [
+                    Lookup::Sender(record.sender_id),
+                    Lookup::Notifier(notifier),
+                    Lookup::Link(record.link_id.unwrap()),
+                ] {
+                    let found = index.find(lookup).is_some_and(|found| *found == record);
+                    assert_eq!(found, there, "{lookup:?} of {ids:?}");
+                }
+            }
+            let key = index.key(&queue(gone).recipient_id).unwrap();
+            index.remove(key);
         }
     }
 

@@ -10,18 +10,18 @@ use super::index::{Change, Content, Index, Key, Room, Waiter};
 use super::record::Packed;
 use super::{
     Acknowledged, Counts, CreateError, Cursor, Expired, Lookup, Page, Pushed, QueueChange, QueueId,
-    QueueRecord, ServiceKind, Store, StoreError, StoredBody, StoredMessage, Updated,
+    QueueRecord, ServiceIds, ServiceKind, Store, StoreError, StoredBody, StoredMessage, Updated,
 };
 
 /// A store that a restart empties.
 pub struct MemoryStore {
     state: Mutex<State>,
+    services: ServiceIds,
 }
 
 struct State {
     index: Index<Vec<u8>>,
     links: HashMap<Key, LinkData>,
-    services: HashMap<([u8; 32], ServiceRole), QueueId>,
 }
 
 impl MemoryStore {
@@ -30,10 +30,10 @@ impl MemoryStore {
         let state = State {
             index: Index::new(),
             links: HashMap::new(),
-            services: HashMap::new(),
         };
         Self {
             state: Mutex::new(state),
+            services: ServiceIds::random(),
         }
     }
 }
@@ -258,9 +258,7 @@ impl Store for MemoryStore {
         fingerprint: &Fingerprint,
         role: ServiceRole,
     ) -> Result<QueueId, StoreError> {
-        let mut state = self.state.lock();
-        let service = state.services.entry((*fingerprint.as_bytes(), role));
-        Ok(*service.or_insert_with(QueueId::random))
+        Ok(self.services.id(fingerprint, role))
     }
 
     async fn service_totals(

@@ -366,3 +366,25 @@ async fn general_new_queues_that_come_too_fast_wait_and_are_not_refused() {
         "another connection has its own share"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn general_who_waits_for_a_turn_does_not_when_the_relay_stops() {
+    let relay = relay_with("[limits]\ncommands_per_second = 1\nnew_queues_per_minute = 1");
+    let mut client = relay.client().await;
+    let ids: Vec<_> = (0..100).map(|_| client.corr_id()).collect();
+    let mut block = Vec::new();
+    for id in &ids {
+        block.push(client.transmission(id, &EntityId::EMPTY, None, &Command::Ping));
+    }
+    client.send(&block).await;
+    sleep(Duration::from_secs(5)).await;
+    let stopped = Instant::now();
+    relay.stop();
+    // What was read is executed and answered all the same.
+    for id in &ids {
+        assert_eq!(client.answer(id).await, Response::Pong);
+    }
+    assert!(client.closed().await);
+    let elapsed = stopped.elapsed();
+    assert!(elapsed < Duration::from_secs(1), "{elapsed:?}");
+}

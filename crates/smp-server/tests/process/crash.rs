@@ -14,7 +14,8 @@ use tokio::net::UnixStream;
 use crate::support::{Folder, report};
 use load::Load;
 
-/// How often the relay is killed, unless `SOTTO_CRASHES` says it.
+/// How often the relay is killed, unless `SOTTO_CRASHES` says it. For a thousand times nextest's
+/// default profile gives an hour; its profile for CI would end them after five minutes.
 const CRASHES: u32 = 15;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

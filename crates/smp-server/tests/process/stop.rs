@@ -80,7 +80,8 @@ async fn those_who_linger_do_not_hold_up_the_end() {
     relay.signal(Signal::TERM);
     assert!(relay.ended().await.success());
     let elapsed = began.elapsed();
-    assert!(elapsed < Duration::from_secs(15), "{elapsed:?}");
+    // Well within what the relay gives to connections that don't end.
+    assert!(elapsed < Duration::from_secs(8), "{elapsed:?}");
     drop((silent, hello, in_block, waiting));
 }
 

@@ -13,7 +13,9 @@ use openssl::pkey::PKey;
 use openssl::ssl::{Ssl, SslContext, SslMethod, SslVerifyMode};
 use openssl::x509::{X509, X509Name};
 use smp_client::{Events, Link, Session, SessionOptions};
-use smp_protocol::{BLOCK_SIZE, ServerAddress, SessionId};
+use smp_protocol::{
+    BLOCK_SIZE, ClientHello, DhPrivateKey, ServerAddress, ServerHello, SessionId, SmpVersion,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -289,4 +291,79 @@ async fn a_frame_that_claims_to_be_endless_closes_the_connection() {
         .expect("it stays open");
     let growth = relay.memory().saturating_sub(before);
     assert!(growth < 1 << 20, "{growth}");
+}
+
+/// Bytes of a frame that says that a block follows (RFC 6455, section 5.2).
+const HEAD: [u8; 8] = [0x82, 0x80 | 126, 0x40, 0, 1, 2, 3, 4];
+
+#[tokio::test]
+async fn a_browser_that_began_a_block_must_finish_it() {
+    let (folder, relay) = relay_with("limits.block_seconds = 1").await;
+    let mut bystander = Bystander::of(&relay.address).await;
+    let slow = async {
+        let begun = [&HEAD[..], &[7; 200]].concat();
+        let head = cut_off(relay.port, &HEAD[..1]);
+        let content = cut_off(relay.port, &begun);
+        // The first frame of a message, whole.
+        let fragment = cut_off(relay.port, &[0x02, 0x80 | 1, 1, 2, 3, 4, 7]);
+        let ping = cut_off(relay.port, &[0x89, 0x80 | 9, 1, 2, 3, 4, 7]);
+        let (a, b, c, d) = tokio::join!(head, content, fragment, ping);
+        [a, b, c, d]
+    };
+    let (times, _) = bystander.exchange_during(Box::pin(slow)).await;
+    let (least, most) = (Duration::from_millis(800), Duration::from_secs(10));
+    assert!(
+        times.iter().all(|time| *time > least && *time < most),
+        "{times:?}"
+    );
+    assert_eq!(folder.stats().await["slow_connections"], 4);
+}
+
+#[tokio::test]
+async fn a_browser_that_says_nothing_or_pings_stays() {
+    let (folder, relay) = relay_with("limits.block_seconds = 1").await;
+    let (session, _events) = browse(&relay.address).await;
+    let mut bystander = Bystander::of(&relay.address).await;
+    let mut socket = shaken(relay.port).await;
+    let idle = async {
+        for _ in 0..30 {
+            let ping = Message::Ping(vec![7; 100].into());
+            socket.send(ping).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    bystander.exchange_during(idle).await;
+    session.ping().await.unwrap();
+    assert_eq!(folder.stats().await["slow_connections"], 0);
+}
+
+/// A browser whose session has begun.
+async fn shaken(port: u16) -> Socket {
+    let mut socket = web_socket(port).await;
+    let Some(Ok(Message::Binary(hello))) = socket.next().await else {
+        panic!("the relay says nothing");
+    };
+    let hello = ServerHello::from_block(&hello[..].try_into().unwrap()).unwrap();
+    let answer = ClientHello {
+        version: SmpVersion(20),
+        key_hash: hello.key.unwrap().chain.fingerprint(),
+        client_key: Some(DhPrivateKey::from_bytes(&[5; 32]).public()),
+        proxy: false,
+        service: None,
+    };
+    let block = answer.to_block().unwrap();
+    let answer = Message::binary(block.to_vec());
+    socket.send(answer).await.unwrap();
+    socket
+}
+
+/// Sends these bytes in a session and nothing more, and says how long the relay waited for more.
+async fn cut_off(port: u16, bytes: &[u8]) -> Duration {
+    let mut socket = shaken(port).await;
+    let stream = socket.get_mut();
+    stream.write_all(bytes).await.unwrap();
+    stream.flush().await.unwrap();
+    let (began, mut sink) = (Instant::now(), Vec::new());
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut sink)).await;
+    began.elapsed()
 }

@@ -4,6 +4,10 @@
 //! is done, each in one write. The parent kills it, takes what is left in the pipe, and looks: what
 //! was done is there, what was begun last may be there, and nothing else is. Some children are
 //! killed while they open what the one before left, and some while the disk is full.
+//!
+//! Nextest ends this test after three minutes, for which a thousand kills are too many on a busy
+//! machine. So those run without it:
+//! `SOTTO_CRASHES=1000 cargo test -p smp-server --test store crash`.
 
 mod load;
 

@@ -1,7 +1,7 @@
 //! What stands on the disk and can't be used: a clear error, no panic, and nothing made worse.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rand::rngs::StdRng;
@@ -164,6 +164,17 @@ fn a_file_in_the_place_of_the_folder_is_refused() {
     assert!(matches!(refused(file.path()), StoreError::Io(_)));
 }
 
+#[test]
+fn a_folder_that_is_made_is_its_users_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = folder.path().join("outer/inner");
+    drop(open(&inner).unwrap());
+    for made in [&inner, inner.parent().unwrap()] {
+        let mode = made.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{made:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_file_that_is_no_database_is_refused_and_stays() {
     let (folder, _) = folder().await;
@@ -229,7 +240,7 @@ async fn a_database_with_wrong_bytes_makes_nothing_panic() {
 
 #[tokio::test]
 async fn a_newer_layout_is_refused_and_stays() {
-    for version in [2, 1_000_000, -1] {
+    for version in [3, 1_000_000, -1] {
         let (folder, _) = folder().await;
         let connection = Connection::open(database(folder.path())).unwrap();
         connection
@@ -417,6 +428,54 @@ async fn bodies_that_changed_places_are_lost_and_never_delivered() {
     file.write_all_at(&other, 0).unwrap();
     file.write_all_at(&one, SLOT).unwrap();
     assert_eq!(left(folder.path(), &ids).await, [[1, 2, 99], [11, 12, 99]]);
+}
+
+/// Queues after some of their messages were taken and others came, whose bodies are in the slots of
+/// the taken ones: what is in each now.
+async fn later(folder: &Path, ids: &[QueueId; 2]) -> [Vec<u64>; 2] {
+    let store = open(folder).unwrap();
+    for _ in 0..2 {
+        let first = store.first(&ids[0]).await.unwrap().unwrap();
+        store.acknowledge(&ids[0], &first.id).await.unwrap();
+    }
+    for number in [20, 21, 22] {
+        let message = message_of(number, &noise(number, LONGEST));
+        store.push(&ids[1], message, QUOTA).await.unwrap();
+    }
+    store.close().await.unwrap();
+    [vec![2], vec![10, 11, 12, 20, 21, 22]]
+}
+
+/// That only some of these are delivered, in order, and one more that comes; [`left`] looks at
+/// their bytes.
+async fn only_some_are_left(folder: &Path, ids: &[QueueId; 2], expected: [&[u64]; 2]) {
+    let left = left(folder, ids).await;
+    for (left, expected) in left.iter().zip(expected) {
+        assert_eq!(left, &[expected, &[99]].concat());
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_are_older_than_their_rows_are_never_taken_for_others() {
+    let (folder, ids) = folder().await;
+    let path = folder.path().join("bodies");
+    let older = std::fs::read(&path).unwrap();
+    let rows = later(folder.path(), &ids).await;
+    assert_eq!(rows[1].len(), 6);
+    std::fs::write(&path, older).unwrap();
+    // What was there then is there still; what came later never was.
+    only_some_are_left(folder.path(), &ids, [&[2], &[10, 11, 12]]).await;
+}
+
+#[tokio::test]
+async fn bodies_that_are_newer_than_their_rows_are_never_taken_for_others() {
+    let (folder, ids) = folder().await;
+    let rows = database(folder.path());
+    let older = std::fs::read(&rows).unwrap();
+    later(folder.path(), &ids).await;
+    std::fs::write(&rows, older).unwrap();
+    // The slots of the messages that were taken have others' bodies.
+    only_some_are_left(folder.path(), &ids, [&[2], &[10, 11, 12]]).await;
 }
 
 /// A copy of the folder of a store that works, which is what a killed one leaves.

@@ -10,6 +10,7 @@ mod conformance;
 mod crash;
 mod damage;
 mod full_disk;
+mod migration;
 mod model;
 mod power;
 mod residue;

@@ -59,13 +59,6 @@ async fn an_operation_fails_if_the_disk_can_not_be_synchronised() {
     let results = [
         store.update(&ids[0], change).await.map(drop),
         store
-            .service(
-                &smp_protocol::Fingerprint([1; 32]),
-                smp_protocol::ServiceRole::Proxy,
-            )
-            .await
-            .map(drop),
-        store
             .expire_queues(2, Cursor::default(), 10)
             .await
             .map(drop),

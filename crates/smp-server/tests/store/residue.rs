@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -20,6 +21,9 @@ use crate::support::{Disk, QUOTA, block_on, drained, link, queue, walk};
 
 /// Bytes by which something is known again.
 type Ink = [u8; 8];
+
+/// So long a store may take to erase what a former process left.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// In all that goes.
 const GONE: Ink = *b"\xf7gone\xf9\xfa\xfb";
@@ -227,6 +231,50 @@ async fn acknowledged_messages_leave_nothing_beside_those_that_stay() {
     for id in &ids {
         assert_eq!(drained(&disk.store, id).await.len(), 3);
     }
+}
+
+#[tokio::test]
+async fn a_taken_message_leaves_nothing_after_the_end() {
+    for durability in [Durability::Process, Durability::Power] {
+        let disk = Disk::with(durability);
+        let mut pens = Pens::new();
+        let id = taken_and_left(&disk.store, &mut pens).await;
+        assert_ne!(found(disk.path(), GONE), [], "{durability:?}");
+        disk.store.close().await.unwrap();
+        none_is_left(disk.path());
+        assert_eq!(drained(&disk.reopened().store, &id).await.len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn a_taken_message_leaves_nothing_soon_after_the_begin() {
+    let disk = Disk::new();
+    let mut pens = Pens::new();
+    let id = taken_and_left(&disk.store, &mut pens).await;
+    // Not closed.
+    let disk = disk.reopened();
+    let end = Instant::now() + PATIENCE;
+    while count(&disk.path().join("bodies"), GONE) > 0 {
+        assert!(Instant::now() < end, "bodies of taken messages stay");
+        std::thread::yield_now();
+    }
+    assert_eq!(drained(&disk.store, &id).await.len(), 3);
+}
+
+/// Takes messages of a queue, behind which three are that stay.
+async fn taken_and_left(store: &DiskStore, pens: &mut Pens) -> QueueId {
+    let id = pens.stays.create(store).await;
+    for _ in 0..40 {
+        pens.gone.push(store, &id).await;
+    }
+    for _ in 0..3 {
+        pens.stays.push(store, &id).await;
+    }
+    for _ in 0..40 {
+        let first = store.first(&id).await.unwrap().unwrap();
+        store.acknowledge(&id, &first.id).await.unwrap();
+    }
+    id
 }
 
 #[tokio::test]

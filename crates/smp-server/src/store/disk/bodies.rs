@@ -12,6 +12,10 @@ use smp_protocol::{ID_SIZE, MessageId};
 /// Bytes of a slot: the longest body of any version, and its head.
 const SLOT: usize = 16_384;
 
+/// Free slots that are erased in one go, 16 MB: who waits for the thread of the store waits for so
+/// much at most.
+const ERASED_AT_ONCE: usize = 1024;
+
 /// A message's id, its body's length and the CRC-32 of both and the body stand before the body.
 const HEAD: usize = ID_SIZE + 2 + 4;
 
@@ -36,8 +40,10 @@ pub(super) struct Bodies {
 
 #[derive(Default)]
 struct Slots {
-    /// To be used again.
+    /// To be used again. What was in them may stand there still.
     free: Vec<Slot>,
+    /// To be used again, with nothing in them.
+    empty: Vec<Slot>,
     /// To be used again once the deletion of what was in them is on the disk.
     released: Vec<Slot>,
     /// The first that was never used.
@@ -168,33 +174,66 @@ impl Bodies {
     /// Makes free slots holes in the file, and the file shorter where it ends in them. Slots that
     /// are needed meanwhile are taken at the end.
     pub(super) fn compact(&self) -> io::Result<()> {
-        let mut free = std::mem::take(&mut self.slots.lock().free);
-        free.sort_unstable();
-        let punched = runs(&free).try_for_each(|(first, count)| {
-            let (offset, length) = (first.offset(), count * SLOT as u64);
-            match fallocate(
-                &self.file,
-                FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
-                offset,
-                length,
-            ) {
-                Err(rustix::io::Errno::OPNOTSUPP) => self.overwrite(offset, count),
-                punched => Ok(punched?),
-            }
-        });
+        let mut left = self.unerased();
+        while left > 0 {
+            self.erase_some(&mut left)?;
+        }
         let mut slots = self.slots.lock();
-        while slots.end > 0 && free.last() == Some(&Slot(slots.end - 1)) {
-            free.pop();
+        slots.empty.sort_unstable();
+        while slots.end > 0 && slots.empty.last() == Some(&Slot(slots.end - 1)) {
+            slots.empty.pop();
             slots.end -= 1;
         }
-        free.reverse();
-        slots.free.append(&mut free);
+        // The first are taken first.
+        slots.empty.reverse();
         let length = Slot(slots.end).offset();
         if self.file.metadata()?.len() > length {
             self.file.set_len(length)?;
         }
-        punched?;
+        drop(slots);
         self.file.sync_data()
+    }
+
+    /// Free slots in which something may stand.
+    pub(super) fn unerased(&self) -> usize {
+        self.slots.lock().free.len()
+    }
+
+    /// Makes some of `left` free slots holes in the file: so many that it is done soon. Those come
+    /// first that are free for longest.
+    pub(super) fn erase_some(&self, left: &mut usize) -> io::Result<()> {
+        let mut slots = {
+            let free = &mut self.slots.lock().free;
+            let some = free.len().min(*left).min(ERASED_AT_ONCE);
+            free.drain(..some).collect::<Vec<_>>()
+        };
+        // Others may have been used again meanwhile.
+        *left = match slots.len() {
+            ERASED_AT_ONCE => *left - ERASED_AT_ONCE,
+            _ => 0,
+        };
+        slots.sort_unstable();
+        let erased = runs(&slots).try_for_each(|(first, count)| self.erase(first, count));
+        slots.reverse();
+        let mut all = self.slots.lock();
+        match erased {
+            Ok(()) => all.empty.append(&mut slots),
+            Err(_) => all.free.append(&mut slots),
+        }
+        erased
+    }
+
+    fn erase(&self, first: Slot, count: u64) -> io::Result<()> {
+        let (offset, length) = (first.offset(), count * SLOT as u64);
+        match fallocate(
+            &self.file,
+            FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
+            offset,
+            length,
+        ) {
+            Err(rustix::io::Errno::OPNOTSUPP) => self.overwrite(offset, count),
+            punched => Ok(punched?),
+        }
     }
 
     /// For file systems without holes.
@@ -206,10 +245,15 @@ impl Bodies {
 
 impl Slots {
     fn take(&mut self) -> Slot {
-        self.free.pop().unwrap_or_else(|| {
+        let next = || {
             self.end += 1;
             Slot(self.end - 1)
-        })
+        };
+        // The first needs no room that is not had already.
+        self.free
+            .pop()
+            .or_else(|| self.empty.pop())
+            .unwrap_or_else(next)
     }
 }
 

@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
-use smp_protocol::{LinkData, MessageId, ServiceRole};
+use smp_protocol::{LinkData, MessageId};
 
 use super::bodies::Slot;
-use super::damaged;
 use super::reserve::Reserve;
 use super::sides::{Sides, both};
+use super::{damaged, migration};
 use crate::store::index::{Key, MAX_QUEUES};
 use crate::store::record::Packed;
-use crate::store::{QueueId, StoreError};
+use crate::store::{ServiceIds, StoreError};
 
 /// The layout of the tables.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 /// Deleted bytes are overwritten; a commit is in the log before it returns, and the log goes to the
 /// disk apart from commits. Pages that are free can be given back.
@@ -30,9 +30,6 @@ const PRAGMAS: &str = "
     PRAGMA cache_size = -8192;
     PRAGMA busy_timeout = 10000;
 ";
-
-const SERVICES: &str = "CREATE TABLE service (fingerprint BLOB, role INTEGER, id BLOB NOT NULL,
-    PRIMARY KEY (fingerprint, role)) WITHOUT ROWID;";
 
 /// Bytes that a queue takes at least.
 const SHORTEST_ROW: u64 = 100;
@@ -93,6 +90,14 @@ impl Database {
         let version = connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i32>(0));
         match version.map_err(|error| unreadable(path, error))? {
             VERSION => Sides::read(connection).map_err(|error| unreadable(path, error)),
+            1 => {
+                let transaction = connection.transaction()?;
+                let migrated = migration::to_2(&transaction);
+                migrated.map_err(|error| unreadable(path, error))?;
+                transaction.pragma_update(None, "user_version", VERSION)?;
+                transaction.commit()?;
+                Sides::read(connection).map_err(|error| unreadable(path, error))
+            }
             0 => {
                 let tables = "SELECT count(*) FROM sqlite_schema";
                 let tables = connection.query_row(tables, [], |row| row.get::<_, u32>(0));
@@ -101,7 +106,7 @@ impl Database {
                 }
                 let transaction = connection.transaction()?;
                 let sides = Sides::create(&transaction)?;
-                transaction.execute_batch(SERVICES)?;
+                migration::create_salt(&transaction)?;
                 transaction.pragma_update(None, "user_version", VERSION)?;
                 transaction.commit()?;
                 Ok(sides)
@@ -125,6 +130,12 @@ impl Database {
             places = places.max(last.map_or(0, |last| last as usize + 1));
         }
         Ok(places)
+    }
+
+    /// What makes services' ids.
+    pub(super) fn service_ids(&self) -> Result<ServiceIds, StoreError> {
+        let salt = migration::read_salt(&self.connection);
+        salt.map_err(|error| unreadable(&self.path, error))
     }
 
     /// Gives every queue's place and record.
@@ -268,36 +279,6 @@ impl Database {
             }
             Ok(())
         })
-    }
-
-    /// The id of a service, a new one if there is none.
-    pub(super) fn service(
-        &mut self,
-        fingerprint: &[u8; 32],
-        role: ServiceRole,
-    ) -> Result<QueueId, StoreError> {
-        const FIND: &str = "SELECT id FROM service WHERE fingerprint = ? AND role = ?";
-        let number = match role {
-            ServiceRole::Messaging => 0,
-            ServiceRole::Notifier => 1,
-            ServiceRole::Proxy => 2,
-        };
-        let key = params![fingerprint, number];
-        let found = self
-            .connection
-            .query_row(FIND, key, |row| row.get(0))
-            .optional()?;
-        if let Some(id) = found {
-            return Ok(QueueId(id));
-        }
-        let id = QueueId::random();
-        self.run(Kind::Adds, |connection| {
-            connection.execute(
-                "INSERT INTO service (fingerprint, role, id) VALUES (?, ?, ?)",
-                params![fingerprint, number, id.as_bytes()],
-            )
-        })?;
-        Ok(id)
     }
 
     /// A step of moving all rows to the other side: those of `count` queues, of `all` that there

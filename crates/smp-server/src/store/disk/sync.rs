@@ -28,6 +28,9 @@ const LARGE_LOG: u64 = 32 * 1024 * 1024;
 /// What commits have for themselves between two steps of a compaction.
 const PAUSE: Duration = Duration::from_millis(1);
 
+/// Bodies of taken messages are erased for so long at the end; the next begin goes on with it.
+const ERASING: Duration = Duration::from_secs(3);
+
 type Answer = oneshot::Sender<Result<(), StoreError>>;
 
 /// The thread.
@@ -81,6 +84,7 @@ impl Syncer {
             shared,
             report,
             running: None,
+            unerased: 0,
         };
         let thread = std::thread::Builder::new().name("store".into());
         let thread = thread.spawn(move || worker.run())?;
@@ -155,6 +159,8 @@ struct Worker {
     shared: Arc<Shared>,
     report: watch::Sender<Done>,
     running: Option<(Compaction, Vec<Answer>)>,
+    /// Free slots in which bodies may stand that a former process left behind.
+    unerased: usize,
 }
 
 /// What the thread has to do now.
@@ -169,6 +175,10 @@ impl Worker {
     fn run(mut self) {
         let (mut synced, mut shortened) = (0, 0);
         let mut next = Instant::now() + INTERVAL;
+        // Else a loss of power might bring back a row whose body is erased by then.
+        if self.sync(0) {
+            self.unerased = self.shared.bodies.unerased();
+        }
         loop {
             let now = self.orders(next);
             let bodies = matches!(self.running, Some((Compaction::Bodies, _)));
@@ -183,11 +193,12 @@ impl Worker {
                 self.shorten_log(large);
                 shortened = now.target;
             }
+            self.erase();
             self.compact();
             self.make_room();
             for answer in now.closing {
                 // Who no longer waits needs no answer.
-                let _ = answer.send(self.finish());
+                let _ = answer.send(self.close(now.target));
             }
             if now.stop {
                 return;
@@ -198,14 +209,15 @@ impl Worker {
     /// Waits until there is something to do.
     fn orders(&mut self, next: Instant) -> Orderly {
         let mut state = self.orders.state.lock();
-        let idle = self.running.is_none()
+        let busy = self.running.is_some() || self.unerased > 0;
+        let idle = !busy
             && state.compactions.is_empty()
             && state.closing.is_empty()
             && !state.wanted
             && !state.stop;
         if idle {
             self.orders.wake.wait_until(&mut state, next);
-        } else if self.running.is_some() && !state.wanted {
+        } else if busy && !state.wanted {
             self.orders.wake.wait_for(&mut state, PAUSE);
         }
         if self.running.is_none() && !state.compactions.is_empty() {
@@ -279,6 +291,16 @@ impl Worker {
         self.shared.reserve.regain();
     }
 
+    /// Erases some of what a former process left in free slots.
+    fn erase(&mut self) {
+        if self.unerased > 0
+            && let Err(error) = self.shared.bodies.erase_some(&mut self.unerased)
+        {
+            tracing::warn!("bodies of taken messages were not erased: {error}");
+            self.unerased = 0;
+        }
+    }
+
     /// A step of the compaction that runs.
     fn compact(&mut self) {
         let Some((compaction, _)) = &mut self.running else {
@@ -303,6 +325,25 @@ impl Worker {
                 let _ = answer.send(Ok(()));
             }
         }
+    }
+
+    /// Erases the bodies of taken messages, as many as there is time for, and finishes.
+    fn close(&mut self, target: u64) -> Result<(), StoreError> {
+        let end = Instant::now() + ERASING;
+        let mut left = match self.sync(target) {
+            true => self.shared.bodies.unerased(),
+            false => 0,
+        };
+        while left > 0 && Instant::now() < end {
+            if let Err(error) = self.shared.bodies.erase_some(&mut left) {
+                tracing::warn!("bodies of taken messages were not erased: {error}");
+                break;
+            }
+        }
+        if left > 0 {
+            tracing::warn!("{left} bodies of taken messages are erased at the next start");
+        }
+        self.finish()
     }
 
     /// Brings everything to the tables and empties the log.

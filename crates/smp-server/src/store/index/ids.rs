@@ -1,5 +1,5 @@
-//! Which queue an id names. One table for all kinds, so that an id names one thing; its entries are
-//! four bytes, since the ids themselves are in the records.
+//! Which queue an id names. One table for all kinds, with entries of four bytes, since the ids
+//! themselves are in the records. The same id may name something else of another kind.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -58,15 +58,16 @@ impl Ids {
     pub(super) fn find(
         &self,
         id: &QueueId,
-        id_of: impl Fn(Key, IdKind) -> Option<QueueId>,
-    ) -> Option<(Key, IdKind)> {
+        kind: IdKind,
+        id_of: impl Fn(Key) -> Option<QueueId>,
+    ) -> Option<Key> {
         let hash = self.hasher.hash_one(id.as_bytes());
-        let is_it = |entry: &Entry| id_of(entry.key(), entry.kind()) == Some(*id);
+        let is_it = |entry: &Entry| entry.kind() == kind && id_of(entry.key()) == Some(*id);
         let found = self.parts[part(hash)].find(hash, is_it)?;
-        Some((found.key(), found.kind()))
+        Some(found.key())
     }
 
-    /// Adds an id that is not there.
+    /// Adds an id that is not there as one of this kind.
     pub(super) fn insert(
         &mut self,
         id: &QueueId,

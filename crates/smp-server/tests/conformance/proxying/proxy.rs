@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use smp_transport::{BlockStream, server_handshake, verify_relay_key};
+use tokio::time::Instant;
 
 use super::Route;
 use crate::prelude::*;
@@ -67,7 +68,7 @@ async fn proxied_session_offers_the_key_that_the_destination_signed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn proxied_session_shows_no_version_that_tells_clients_apart() {
+async fn proxied_session_shows_the_versions_in_which_commands_are_forwarded() {
     let destination = relay();
     let proxy = proxy_of(&destination, "");
     let mut client = proxy.client().await;
@@ -130,6 +131,30 @@ async fn send_via_proxy_secures_and_sends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn resolve_name_passes_a_proxy() {
+    let destination = relay();
+    let proxy = proxy_of(&destination, "");
+    let mut client = proxy.client().await;
+    let (id, route) = session(&mut client, &destination).await;
+    let rslv = Command::Rslv("privacy.simplex".to_owned());
+    let Response::Pkey { versions, .. } =
+        client.run(EntityId::EMPTY, None, prxy(&destination)).await
+    else {
+        panic!("expected PKEY");
+    };
+    assert!(versions.contains(rslv.since()), "{versions:?}");
+    let sealed = route.seal(&mut client, 20, EntityId::EMPTY, None, &rslv);
+    let Response::Pres(body) = client
+        .run_with(sealed.corr_id, &id, None, sealed.pfwd())
+        .await
+    else {
+        panic!("expected PRES");
+    };
+    let no_resolver = Response::Err(ErrorType::Name(NameError::NoResolver));
+    assert_eq!(sealed.open(body), no_resolver);
+}
+
+#[tokio::test(start_paused = true)]
 async fn send_via_proxy_holds_up_no_other_command() {
     let destination = relay();
     let proxy = proxy_of(&destination, "");
@@ -143,6 +168,30 @@ async fn send_via_proxy_holds_up_no_other_command() {
         client.answer(&ids[0]).await,
         Response::Pkey { .. }
     ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn send_via_proxy_one_client_does_not_hold_up_the_others() {
+    // Slow, for all clients of the proxy together.
+    let destination = relay_with("[limits]\ncommands_per_second = 10");
+    let proxy = proxy_of(&destination, "[proxy]\nconcurrent = 1000");
+    let (mut greedy, mut other) = (proxy.client().await, proxy.client().await);
+    let (id, route) = session(&mut greedy, &destination).await;
+    for _ in 0..400 {
+        let sealed = route.seal(&mut greedy, 18, EntityId::EMPTY, None, &send(b"much"));
+        let pfwd = greedy.transmission(&sealed.corr_id, &id, None, &sealed.pfwd());
+        greedy.send(&[pfwd]).await;
+    }
+    let session = session(&mut other, &destination).await;
+    let started = Instant::now();
+    let to = EntityId::generate(&mut other.rng);
+    assert_eq!(
+        run(&mut other, &session, to, None, send(b"one")).await,
+        AUTH
+    );
+    // Behind the share of the greedy one, of which 20 go at once.
+    let elapsed = started.elapsed().as_secs();
+    assert!(elapsed <= 4, "{elapsed} s");
 }
 
 #[tokio::test(start_paused = true)]

@@ -311,6 +311,19 @@ async fn create_queue_a_link_id_that_is_taken_is_auth_and_stays_with_its_queue()
 }
 
 #[tokio::test(start_paused = true)]
+async fn create_queue_a_link_id_that_names_something_else_is_free() {
+    let relay = relay();
+    let mut client = relay.client().await;
+    let other = create(&mut client, CONTACT).await;
+    let (recipient, sender) = (other.recipient(), other.sender());
+    for id in [EntityId::from(recipient), EntityId::from(sender)] {
+        let (link_id, corr_id) = (LinkId::new(id.as_bytes()).unwrap(), client.corr_id());
+        ids(new_contact(&mut client, corr_id, &link_id).await);
+    }
+    assert_eq!(client.manage(&other, Command::Sub).await, SOK);
+}
+
+#[tokio::test(start_paused = true)]
 async fn create_queue_a_sender_id_that_is_taken_is_auth() {
     let relay = relay();
     let mut client = relay.client().await;

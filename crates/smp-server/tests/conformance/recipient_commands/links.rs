@@ -291,3 +291,19 @@ async fn delete_short_link_makes_room_for_another_one() {
         Some(link_data(b"other", b"data"))
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn set_short_link_does_not_tell_whether_there_is_a_queue_with_the_id() {
+    let relay = relay();
+    let mut client = relay.client().await;
+    let other = create(&mut client, CONTACT).await;
+    let (recipient, sender) = (other.recipient(), other.sender());
+    for id in [EntityId::from(recipient), EntityId::from(sender)] {
+        let link_id = LinkId::new(id.as_bytes()).unwrap();
+        let queue = create(&mut client, CONTACT).await;
+        let lset = lset(&link_id, b"fixed", b"user");
+        assert_eq!(client.manage(&queue, lset).await, OK);
+        assert!(get(&mut client, &link_id).await.is_some());
+    }
+    post(&mut client, &other, b"each id names what it named").await;
+}

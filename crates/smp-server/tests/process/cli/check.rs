@@ -231,11 +231,13 @@ async fn no_limit_is_too_large_to_start_with() {
         queues.expire_days = {most}
         storage.compact_hours = {most}
         limits.connections = {most}
+        limits.connections_per_address = {most}
         limits.subscriptions = {most}
         limits.commands_per_second = {most}
         limits.new_queues_per_minute = {most}
         limits.handshake_seconds = {most}
         limits.write_seconds = {most}
+        limits.block_seconds = {most}
         limits.idle_minutes = {most}
         proxy.concurrent = {most}
         proxy.relays = {most}
