@@ -4,6 +4,8 @@
 //! optional value begins with `0` or `1`, a truth value is `T` or `F`, and a list that may not be
 //! empty begins with its count in one byte.
 
+pub mod text;
+
 use thiserror::Error;
 
 /// Longest short string: its length is one byte.

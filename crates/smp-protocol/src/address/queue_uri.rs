@@ -1,13 +1,12 @@
 //! Queue URIs: what the sender of a queue gets.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::str::FromStr;
 
-use base64::Engine as _;
-
-use super::text::{self, BASE64URL};
+use super::text;
 use super::{AddressError, RelayAddress, ServerAddress};
 use crate::command::QueueMode;
+use crate::encoding::text::{from_base64url, percent_decoded, put_percent_encoded, to_base64url};
 use crate::encoding::{DecodeError, Reader, put_u16};
 use crate::id::SenderId;
 use crate::key::DhPublicKey;
@@ -178,7 +177,7 @@ impl QueueUri {
         else {
             return Err(AddressError::UnexpectedPassword);
         };
-        let id = BASE64URL.decode(id).map_err(|_| AddressError::QueueId)?;
+        let id = from_base64url(id, "queue id").map_err(|_| AddressError::QueueId)?;
         if id.is_empty() {
             return Err(AddressError::QueueId);
         }
@@ -233,7 +232,8 @@ impl Parameters {
         let mut parameters = Self::default();
         for parameter in text.split('&') {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            parameters.take(name, &percent_decoded(value)?)?;
+            let value = percent_decoded(value, "parameter").map_err(|_| AddressError::Encoding)?;
+            parameters.take(name, &value)?;
         }
         Ok(parameters)
     }
@@ -261,7 +261,7 @@ impl Parameters {
 }
 
 fn dh_key(text: &str) -> Result<DhPublicKey, AddressError> {
-    let der = BASE64URL.decode(text).map_err(|_| AddressError::Key)?;
+    let der = from_base64url(text, "X25519 key").map_err(|_| AddressError::Key)?;
     DhPublicKey::from_spki(&der).map_err(|_| AddressError::Key)
 }
 
@@ -271,37 +271,6 @@ fn mode(text: &str) -> Result<QueueMode, AddressError> {
         "c" => Ok(QueueMode::Contact),
         _ => Err(AddressError::Mode),
     }
-}
-
-fn percent_decoded(text: &str) -> Result<String, AddressError> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let (digits, after) = rest
-            .split_first_chunk::<2>()
-            .ok_or(AddressError::Encoding)?;
-        let digit = |digit: u8| char::from(digit).to_digit(16).ok_or(AddressError::Encoding);
-        bytes.push((digit(digits[0])? * 16 + digit(digits[1])?) as u8);
-        rest = after;
-    }
-    String::from_utf8(bytes).map_err(|_| AddressError::Encoding)
-}
-
-/// Everything but letters, digits, `-`, `_`, `.` and `~` as `%` and two digits.
-fn put_percent_encoded(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            f.write_char(byte.into())?;
-        } else {
-            write!(f, "%{byte:02X}")?;
-        }
-    }
-    Ok(())
 }
 
 impl fmt::Display for QueueUri {
@@ -316,10 +285,10 @@ impl fmt::Display for QueueUri {
         write!(
             f,
             "/{}#/?v={}&dh=",
-            BASE64URL.encode(self.sender_id.as_bytes()),
+            to_base64url(self.sender_id.as_bytes()),
             self.versions
         )?;
-        put_percent_encoded(f, &BASE64URL.encode(self.dh_key.to_spki()))?;
+        put_percent_encoded(f, &to_base64url(&self.dh_key.to_spki()))?;
         match self.mode {
             None => {}
             Some(QueueMode::Contact) => f.write_str("&q=c")?,

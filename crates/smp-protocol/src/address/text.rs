@@ -3,21 +3,12 @@
 use std::fmt::{self, Write as _};
 use std::net::Ipv6Addr;
 
-use base64::Engine as _;
-use base64::alphabet::URL_SAFE;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-
 use super::{AddressError, BasicAuth, Host, MAX_ADDRESS, RelayAddress, ServerAddress};
 use crate::certificate::Fingerprint;
 use crate::encoding::MAX_SHORT;
+use crate::encoding::text::{from_base64url, to_base64url};
 
 const SCHEME: &str = "smp://";
-
-/// base64url, written with `=` and read with and without.
-pub(super) const BASE64URL: GeneralPurpose = GeneralPurpose::new(
-    &URL_SAFE,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// A whole address, with or without a password.
 pub(super) fn server(address: &str) -> Result<ServerAddress, AddressError> {
@@ -53,9 +44,7 @@ pub(super) fn authority(text: &str) -> Result<ServerAddress, AddressError> {
 }
 
 fn fingerprint_from(text: &str) -> Result<Fingerprint, AddressError> {
-    let bytes = BASE64URL
-        .decode(text)
-        .map_err(|_| AddressError::Fingerprint)?;
+    let bytes = from_base64url(text, "fingerprint").map_err(|_| AddressError::Fingerprint)?;
     bytes
         .try_into()
         .map(Fingerprint)
@@ -131,7 +120,7 @@ pub(super) fn write_parts(
     password: Option<&BasicAuth>,
     hosts: &[Host],
 ) -> fmt::Result {
-    write!(f, "{SCHEME}{}", BASE64URL.encode(relay.fingerprint.0))?;
+    write!(f, "{SCHEME}{}", to_base64url(&relay.fingerprint.0))?;
     if let Some(password) = password {
         write!(f, ":{}", password.as_str())?;
     }
