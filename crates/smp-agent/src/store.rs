@@ -165,8 +165,9 @@ impl Store {
     /// has not seen under this name, each once, in order, all or none. What a step once was must
     /// never change; new steps are added behind.
     ///
-    /// Rows may leave copies behind when they are removed, unless what is secret in them stands
-    /// behind `filler BLOB NOT NULL DEFAULT (zeroblob(4096))`; see the [module](self).
+    /// Rows may leave copies behind in the file when they are removed or moved. What must not stands
+    /// in its table behind a column `filler BLOB NOT NULL DEFAULT (zeroblob(4096))`, and in no index:
+    /// then it fills pages of its own, which are overwritten.
     ///
     /// # Errors
     /// [`StoreError::NewerVersion`] if the store has seen more steps than there are, and what the

@@ -106,7 +106,7 @@ async fn talk_with_crash(writes: u64, pause: Duration) -> bool {
 async fn whoever_crashes_at_some_write_loses_and_doubles_no_message() {
     let mut writes = 1;
     while talk_with_crash(writes, Duration::from_secs(7)).await {
-        writes += 5;
+        writes += 8;
     }
     assert!(writes > 40, "{writes}");
 }
@@ -158,7 +158,7 @@ async fn a_queue_moves_whoever_crashes_at_some_write() {
     for receiver in [false, true] {
         let mut writes = 1;
         while rotate_with_crash(writes, receiver).await {
-            writes += 3;
+            writes += 7;
         }
         assert!(writes > 10, "receiver {receiver}: {writes}");
     }

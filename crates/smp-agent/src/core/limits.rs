@@ -38,6 +38,10 @@ pub const FULL_PAUSE: i64 = 5 * 60_000;
 /// The pause after the store failed, in milliseconds.
 pub const STORE_PAUSE: i64 = 5_000;
 
+/// How long a message waits for a relay before a queue that the peer offered in its place is used
+/// without more words, in milliseconds.
+pub const STUCK: i64 = 10 * 60_000;
+
 /// How often queues and relays are looked at, in milliseconds.
 pub const MAINTENANCE: i64 = 3_600_000;
 

@@ -18,11 +18,12 @@ impl Step<'_> {
     ) -> Result<(), CoreError> {
         self.tx
             .forget_sent_before(self.now.plus(-MESSAGE_LIFETIME))?;
-        for connection in self.tx.connections()? {
+        for mut connection in self.tx.connections()? {
             if connection.state != ConnectionState::Connected {
                 continue;
             }
             self.finish_switches(&connection)?;
+            self.leave_stuck_queues(&mut connection)?;
             let queues = self.tx.receive_queues(connection.id)?;
             let due = queues.iter().find(|queue| self.is_due(queue, down));
             if let Some(queue) = due {

@@ -15,7 +15,7 @@ use super::output::Notice;
 use super::step::{Effect, Step, StepError, peer};
 use crate::model::{
     Chain, Connection, ConnectionId, ConnectionKind, ConnectionState, Held, OutgoingKind,
-    RatchetSync, ReceiveQueue, Timestamp,
+    RatchetSync, ReceiveQueue, ReceiveSwitch, Timestamp,
 };
 use crate::protocol::{
     AMessage, AgentEnvelope, AgentMessage, AgentVersion, AgentVersionRange, QueueAddress, Receipt,
@@ -114,10 +114,21 @@ impl Step<'_> {
                 };
                 self.confirmation(&mut connection, &mut queue, &confirmation)
             }
-            AgentEnvelope::Message { version, encrypted } if !new => {
+            AgentEnvelope::Message { version, encrypted }
+                if !new || queue.switch == ReceiveSwitch::Offered =>
+            {
                 refuse_header(message.header)?;
+                if new {
+                    // Only the peer can encrypt what the ratchet opens below; on error nothing of
+                    // this is kept.
+                    queue.e2e_secret = Some(secret);
+                    queue.secured = true;
+                    queue.switch = ReceiveSwitch::Used;
+                    self.refuse_copy(&connection, encrypted)?;
+                    self.tx.save_receive_queue(&queue)?;
+                }
                 self.raise_version(&mut connection, version)?;
-                self.message(&mut connection, &queue, sent_at, encrypted)
+                self.message(&mut connection, &queue, sent_at, encrypted, !new)
             }
             AgentEnvelope::RatchetKey {
                 version,
@@ -130,6 +141,14 @@ impl Step<'_> {
             }
             _ => Err(StepError::Peer("an envelope that does not belong into this queue")),
         }
+    }
+
+    /// Refuses a message that was read already.
+    fn refuse_copy(&self, connection: &Connection, encrypted: &[u8]) -> Result<(), StepError> {
+        if self.tx.seen(connection.id, &Sha256::digest(encrypted).into())? {
+            return Err(StepError::Peer("a copy of a message in a queue that is not in use"));
+        }
+        Ok(())
     }
 
     fn confirmation(
@@ -165,13 +184,14 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// The layer of the ratchet.
+    /// The layer of the ratchet. `of_peer`: the layer above has shown already that it is the peer's.
     fn message(
         &mut self,
         connection: &mut Connection,
         queue: &ReceiveQueue,
         sent_at: Timestamp,
         encrypted: &[u8],
+        of_peer: bool,
     ) -> Result<(), StepError> {
         let hash: [u8; 32] = Sha256::digest(encrypted).into();
         if self.tx.seen(connection.id, &hash)? {
@@ -186,7 +206,8 @@ impl Step<'_> {
         let could_send = ratchet.can_send();
         let opened = match ratchet.decrypt(encrypted, &mut self.keys()) {
             Ok(opened) => opened,
-            Err(error) => return self.not_opened(connection, &error),
+            Err(error) if of_peer => return self.not_opened(connection, &error),
+            Err(_) => return Err(StepError::Peer("a message of someone else")),
         };
         let plain = opened.plain;
         let AgentMessage::Message {

@@ -8,7 +8,7 @@ use super::error::CoreError;
 use super::event::Event;
 use super::handshake::{PeerQueue, queue_uri};
 use super::jobs::Job;
-use super::limits::{DEAD_RELAY, MAX_QUEUES};
+use super::limits::{DEAD_RELAY, MAX_QUEUES, STUCK};
 use super::step::{Effect, Step, StepError};
 use crate::model::{
     Connection, ConnectionId, ConnectionState, OutgoingKind, ReceiveQueue, ReceiveQueueId,
@@ -318,6 +318,38 @@ impl Step<'_> {
             sender_id: queue.sender_id.clone(),
         }]);
         self.push_message_to(connection, &[queue.id], OutgoingKind::TestQueue, test)?;
+        Ok(())
+    }
+
+    /// Where the peer offered a queue in the place of one whose relay takes nothing any more, the
+    /// keys for it do not get through the old one: sends through the new one at once (document,
+    /// "Fast queue rotation procedure"). Its first message brings the key.
+    pub(crate) fn leave_stuck_queues(
+        &mut self,
+        connection: &mut Connection,
+    ) -> Result<(), CoreError> {
+        if connection.sync.forbids_sending() {
+            return Ok(());
+        }
+        let queues = self.tx.send_queues(connection.id)?;
+        for mut queue in queues.iter().cloned() {
+            let old = queues.iter().find(|old| Some(old.id) == queue.replaces);
+            let (SendQueueState::Offered, Some(old)) = (queue.state, old) else {
+                continue;
+            };
+            let waits = self.tx.first_outgoing(old.id)?;
+            if waits.is_none_or(|first| first.created.plus(STUCK) > self.now) {
+                continue;
+            }
+            let mut old = old.clone();
+            old.state = SendQueueState::Retired;
+            self.tx.save_send_queue(&old)?;
+            queue.state = SendQueueState::Active;
+            queue.securing = Securing::Sender;
+            self.tx.save_send_queue(&queue)?;
+            self.push_test(connection, &queue)?;
+            self.tx.move_outgoing(old.id, queue.id)?;
+        }
         Ok(())
     }
 

@@ -62,7 +62,7 @@ pub enum StoreError {
     },
     /// The disk refused.
     #[error("the disk refused: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     /// The database refused.
     #[error("the database refused: {0}")]
     Database(rusqlite::Error),
@@ -75,6 +75,15 @@ pub enum StoreError {
     /// A test lets all writes fail.
     #[error("a test ended the store here")]
     Crashed,
+}
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
+            _ => Self::Io(error),
+        }
+    }
 }
 
 impl From<rusqlite::Error> for StoreError {

@@ -200,8 +200,19 @@ fn copy_all(connection: &Connection, to: &Path, key: &FileKey) -> Result<(), Sto
         let _ = connection.execute_batch("ROLLBACK");
     }
     let detached = connection.execute_batch("DETACH copy");
-    copied?;
+    copied.map_err(not_copied)?;
     Ok(detached?)
+}
+
+/// What an error in copying means. SQLCipher's function gives the words of the error that it met,
+/// and not its code.
+fn not_copied(error: rusqlite::Error) -> StoreError {
+    match &error {
+        rusqlite::Error::SqliteFailure(_, Some(words)) if words == "database or disk is full" => {
+            StoreError::Full
+        }
+        _ => error.into(),
+    }
 }
 
 /// Opens a database and undoes what was left half done. `None` opens it without encryption.

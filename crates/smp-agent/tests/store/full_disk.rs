@@ -1,6 +1,6 @@
 //! A full disk: nothing is lost, nothing is half done, and it passes.
 
-use smp_agent::{ConnectionId, Store, StoreError, Timestamp};
+use smp_agent::{ConnectionId, EventId, Store, StoreError, Timestamp, Transaction};
 
 use crate::support::{Folder, Samples, done, dump, key};
 
@@ -83,48 +83,55 @@ fn an_error_that_is_passed_over_undoes_the_transaction_all_the_same() {
 #[ignore = "needs a file system of some MB that it can fill, named by SMALL_DISK"]
 fn a_disk_that_is_really_full_loses_nothing() {
     let disk = std::path::PathBuf::from(std::env::var_os("SMALL_DISK").unwrap());
-    let path = disk.join("contacts.db");
+    let (path, others) = (disk.join("contacts.db"), disk.join("of others"));
     let _ = std::fs::remove_file(&path);
     let mut store = Store::create(&path, &key(1)).unwrap();
     let mut samples = Samples::new(5);
     let id = done(&mut store, |transaction| {
         transaction.insert_connection(&samples.connection())
     });
-    let mut fulls = 0;
-    for round in 0..3 {
-        let before = loop {
-            let before = dump(&mut store);
-            let body = samples.bytes(30_000);
-            let pushed = store.transaction(|transaction| {
-                transaction.save_ratchet(id, &samples.ratchet())?;
-                transaction.push_event(id, Timestamp(0), &body)
-            });
-            match pushed {
-                Ok(_) => {}
-                Err(StoreError::Full) => break before,
-                Err(error) => panic!("round {round}: {error:?}"),
-            }
-        };
-        fulls += 1;
-        assert_eq!(dump(&mut store), before);
-        assert!(matches!(store.change_key(&key(2)), Err(StoreError::Full)));
+    for _ in 0..3 {
+        std::fs::write(&others, vec![1; 100_000]).unwrap();
+        let full = fill(&mut store, id, &mut samples);
         let copy = disk.join("copy.db");
-        assert!(matches!(
+        let attempts = [
+            store.change_key(&key(2)),
             store.export(&copy, &key(2)),
-            Err(StoreError::Full)
-        ));
+            store.compact(),
+        ];
+        for attempt in attempts {
+            assert!(matches!(attempt, Err(StoreError::Full)), "{attempt:?}");
+        }
         assert!(!copy.exists());
-        assert!(matches!(store.compact(), Err(StoreError::Full)));
-        assert_eq!(dump(&mut store), before);
+        assert_eq!(dump(&mut store), full);
         drop(store);
         store = Store::open(&path, &key(1)).unwrap();
-        assert_eq!(dump(&mut store), before);
-        let events = done(&mut store, |transaction| {
-            transaction.events(smp_agent::EventId(0), 9_999)
-        });
-        for event in events {
+        assert_eq!(dump(&mut store), full);
+
+        std::fs::remove_file(&others).unwrap();
+        let all = |transaction: &Transaction<'_>| transaction.events(EventId(0), usize::MAX);
+        for event in done(&mut store, all) {
             done(&mut store, |transaction| transaction.remove_event(event.id));
         }
     }
-    assert_eq!(fulls, 3);
+}
+
+/// Pushes events until there is no room; gives what is there then.
+fn fill(store: &mut Store, id: ConnectionId, samples: &mut Samples) -> String {
+    loop {
+        let before = dump(store);
+        let body = samples.bytes(30_000);
+        let pushed = store.transaction(|transaction| {
+            transaction.save_ratchet(id, &samples.ratchet())?;
+            transaction.push_event(id, Timestamp(0), &body)
+        });
+        match pushed {
+            Ok(_) => {}
+            Err(StoreError::Full) => {
+                assert_eq!(dump(store), before);
+                return before;
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
 }

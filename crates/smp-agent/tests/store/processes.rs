@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use smp_agent::{ConnectionId, Store, StoreError, Timestamp};
 
-use crate::support::{Folder, Samples, done, key};
+use crate::support::{Folder, Samples, done, dump, key};
 
 /// Tells a child which store.
 const STORE: &str = "TEST_STORE";
@@ -191,4 +191,46 @@ fn what_was_committed_outlives_a_kill_and_nothing_is_half_done() {
     assert!(last > 12);
     // Most kills come in the middle of a transaction.
     assert!(undone > 2, "{undone}");
+}
+
+/// Changes the key between two, for ever.
+#[test]
+#[ignore = "a program that other tests run"]
+fn changes_keys_for_ever() {
+    let path = store_of_this_child();
+    let mut store = open_with_either_key(&path);
+    say(&path, "open");
+    for number in (1..=2).cycle() {
+        store.change_key(&key(number)).unwrap();
+    }
+}
+
+fn open_with_either_key(path: &Path) -> Store {
+    match Store::open(path, &key(1)) {
+        Err(StoreError::WrongKey) => Store::open(path, &key(2)).unwrap(),
+        opened => opened.unwrap(),
+    }
+}
+
+#[test]
+fn a_kill_while_the_key_changes_leaves_one_of_both() {
+    let folder = Folder::new();
+    let mut store = folder.create();
+    let mut samples = Samples::new(1);
+    done(&mut store, |transaction| {
+        let id = transaction.insert_connection(&samples.connection())?;
+        transaction.save_ratchet(id, &samples.ratchet())?;
+        transaction.set_own_info(id, &samples.exactly(14_000))
+    });
+    let before = dump(&mut store);
+    drop(store);
+    let mut random = StdRng::seed_from_u64(4);
+    for _ in 0..8 {
+        let mut program = Program::start("changes_keys_for_ever", &folder);
+        program.first_word();
+        sleep(Duration::from_micros(random.random_range(0..100_000)));
+        drop(program);
+        assert_eq!(dump(&mut open_with_either_key(&folder.file())), before);
+        assert!(!folder.path().join("contacts.db-new").exists());
+    }
 }
