@@ -149,9 +149,7 @@ impl Core {
                 step.succeeded(job, pending, reply)?;
                 Ok(Next::Done)
             }),
-            Err(failure) => {
-                self.try_step(now, |step| Ok(step.refused(job, &pending, &failure)?))
-            }
+            Err(failure) => self.try_step(now, |step| Ok(step.refused(job, &pending, &failure)?)),
         };
         match settled {
             Ok(next) => (next, Ok(())),

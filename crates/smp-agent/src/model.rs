@@ -420,5 +420,13 @@ macro_rules! secret_debug {
 }
 
 secret_debug!(
-    ReceiveQueue, ReceiveQueueIds, QueueLink, Joining, SendQueue, Outgoing, Held, StoredRequest, StoredEvent
+    ReceiveQueue,
+    ReceiveQueueIds,
+    QueueLink,
+    Joining,
+    SendQueue,
+    Outgoing,
+    Held,
+    StoredRequest,
+    StoredEvent
 );

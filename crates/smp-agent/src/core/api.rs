@@ -14,8 +14,7 @@ use crate::model::{
     ReceiveQueueState, RequestId, Timestamp,
 };
 use crate::protocol::{
-    AMessage, AgentVersion, ConnectionLink, ConnectionRequest, Receipt, RequestKind,
-    padded_message,
+    AMessage, AgentVersion, ConnectionLink, ConnectionRequest, Receipt, RequestKind, padded_message,
 };
 use double_ratchet::InitiatorKeys;
 

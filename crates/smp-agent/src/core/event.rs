@@ -110,11 +110,17 @@ impl fmt::Display for FailReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::LinkGone => "the link was used already, or it was deleted",
-            Self::LinkForged => "what the relay keeps behind this link is not what the link was made for",
-            Self::Version => "the peer's program speaks no version of the protocol that this one knows",
+            Self::LinkForged => {
+                "what the relay keeps behind this link is not what the link was made for"
+            }
+            Self::Version => {
+                "the peer's program speaks no version of the protocol that this one knows"
+            }
             Self::PeerGone => "the peer deleted the connection",
             Self::RelayRefused => "the relay refuses to create queues; it may need a password",
-            Self::UnknownRelay => "the link does not say how to recognise its relay; add that relay first",
+            Self::UnknownRelay => {
+                "the link does not say how to recognise its relay; add that relay first"
+            }
         })
     }
 }
@@ -267,10 +273,17 @@ fn integrity(code: u8) -> Result<Integrity, DecodeError> {
 
 fn fail_reason(code: u8) -> Result<FailReason, DecodeError> {
     use FailReason::{LinkForged, LinkGone, PeerGone, RelayRefused, UnknownRelay, Version};
-    [LinkGone, LinkForged, Version, PeerGone, RelayRefused, UnknownRelay]
-        .into_iter()
-        .find(|reason| *reason as u8 == code)
-        .ok_or(DecodeError::Value("reason"))
+    [
+        LinkGone,
+        LinkForged,
+        Version,
+        PeerGone,
+        RelayRefused,
+        UnknownRelay,
+    ]
+    .into_iter()
+    .find(|reason| *reason as u8 == code)
+    .ok_or(DecodeError::Value("reason"))
 }
 
 fn undelivered_reason(code: u8) -> Result<UndeliveredReason, DecodeError> {
@@ -293,8 +306,14 @@ mod tests {
             Event::PeerInfo(bytes()),
             Event::Connected,
             Event::Missing(3),
-            Event::Received { id: 7, matches: true },
-            Event::Requested { request: RequestId(3), info: bytes() },
+            Event::Received {
+                id: 7,
+                matches: true,
+            },
+            Event::Requested {
+                request: RequestId(3),
+                info: bytes(),
+            },
             Event::OutOfStep,
             Event::InStep,
             Event::QueueChanged,

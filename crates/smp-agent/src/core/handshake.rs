@@ -131,7 +131,10 @@ impl Step<'_> {
         )?;
         let (secured, key) = match key {
             Some(key) => (true, key),
-            None => (false, AuthPrivateKey::generate(self.rng(), AuthKeyKind::X25519)),
+            None => (
+                false,
+                AuthPrivateKey::generate(self.rng(), AuthKeyKind::X25519),
+            ),
         };
         let mut queue = SendQueue {
             id: SendQueueId(0),
@@ -241,7 +244,13 @@ impl Step<'_> {
         connection.state = ConnectionState::Confirming;
         self.tx.save_connection(connection)?;
         for queue in self.tx.send_queues(connection.id)? {
-            self.push(queue.id, OutgoingKind::Confirmation, 1, true, envelope.clone())?;
+            self.push(
+                queue.id,
+                OutgoingKind::Confirmation,
+                1,
+                true,
+                envelope.clone(),
+            )?;
         }
         Ok(())
     }
@@ -254,7 +263,9 @@ impl Step<'_> {
         confirmation: &Confirmation<'_>,
     ) -> Result<(), StepError> {
         let Some(params) = &confirmation.e2e else {
-            return Err(StepError::Peer("a confirmation without keys for the ratchet"));
+            return Err(StepError::Peer(
+                "a confirmation without keys for the ratchet",
+            ));
         };
         let Some(keys) = self.tx.initiator_keys(connection.id)? else {
             return Err(StepError::Peer("a second confirmation"));
@@ -274,10 +285,14 @@ impl Step<'_> {
             "a confirmation that cannot be read",
         )?;
         let AgentMessage::ConnectionInfoReply { queues, info } = message else {
-            return Err(StepError::Peer("a confirmation without a queue to answer to"));
+            return Err(StepError::Peer(
+                "a confirmation without a queue to answer to",
+            ));
         };
         let Some(reply) = queues.first() else {
-            return Err(StepError::Peer("a confirmation without a queue to answer to"));
+            return Err(StepError::Peer(
+                "a confirmation without a queue to answer to",
+            ));
         };
         self.tx.save_ratchet(connection.id, &ratchet)?;
         self.tx.delete_initiator_keys(connection.id)?;

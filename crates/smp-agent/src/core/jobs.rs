@@ -9,9 +9,7 @@ use smp_protocol::{ErrorType, MessageId};
 
 use super::limits::{FIRST_PAUSE, LONGEST_PAUSE};
 use super::output::{Failure, Ticket};
-use crate::model::{
-    ConnectionId, OutgoingId, QueueLink, ReceiveQueueId, SendQueueId, Timestamp,
-};
+use crate::model::{ConnectionId, OutgoingId, QueueLink, ReceiveQueueId, SendQueueId, Timestamp};
 
 /// Work at a relay.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

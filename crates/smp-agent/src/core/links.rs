@@ -1,9 +1,9 @@
 //! Links: what this side gives out, and what it reads behind a peer's short link.
 
+use rand::Rng as _;
 use smp_protocol::{
     CorrId, LinkData, LinkId, NONCE_SIZE, QueueMode, QueueRequest, RelayAddress, SenderId,
 };
-use rand::Rng as _;
 use zeroize::Zeroizing;
 
 use super::error::CoreError;

@@ -62,7 +62,10 @@ impl Step<'_> {
         sent_at: Timestamp,
         body: &[u8],
     ) -> Result<(), StepError> {
-        let envelope = peer(ClientEnvelope::decode(body), "a message that cannot be read")?;
+        let envelope = peer(
+            ClientEnvelope::decode(body),
+            "a message that cannot be read",
+        )?;
         let mut connection = self.connection(queue.connection)?;
         let (secret, new) = match (&queue.e2e_secret, &envelope.sender_key) {
             (Some(secret), _) => (secret.clone(), false),
@@ -86,7 +89,9 @@ impl Step<'_> {
         )?;
         if connection.kind == ConnectionKind::Address {
             let AgentEnvelope::Invitation { request, info, .. } = agent else {
-                return Err(StepError::Peer("a message to a contact address that is no request"));
+                return Err(StepError::Peer(
+                    "a message to a contact address that is no request",
+                ));
             };
             // It comes again if the relay's answer to it was lost, or this side's acknowledgement.
             let hash: [u8; 32] = Sha256::digest(message.body).into();
@@ -139,14 +144,21 @@ impl Step<'_> {
                 self.raise_version(&mut connection, version)?;
                 self.ratchet_key(&mut connection, &params, info)
             }
-            _ => Err(StepError::Peer("an envelope that does not belong into this queue")),
+            _ => Err(StepError::Peer(
+                "an envelope that does not belong into this queue",
+            )),
         }
     }
 
     /// Refuses a message that was read already.
     fn refuse_copy(&self, connection: &Connection, encrypted: &[u8]) -> Result<(), StepError> {
-        if self.tx.seen(connection.id, &Sha256::digest(encrypted).into())? {
-            return Err(StepError::Peer("a copy of a message in a queue that is not in use"));
+        if self
+            .tx
+            .seen(connection.id, &Sha256::digest(encrypted).into())?
+        {
+            return Err(StepError::Peer(
+                "a copy of a message in a queue that is not in use",
+            ));
         }
         Ok(())
     }
@@ -158,10 +170,9 @@ impl Step<'_> {
         confirmation: &Confirmation<'_>,
     ) -> Result<(), StepError> {
         match (connection.kind, connection.state) {
-            (
-                ConnectionKind::Initiator,
-                ConnectionState::Waiting | ConnectionState::Requesting,
-            ) => self.confirmed_by_joiner(connection, queue, confirmation),
+            (ConnectionKind::Initiator, ConnectionState::Waiting | ConnectionState::Requesting) => {
+                self.confirmed_by_joiner(connection, queue, confirmation)
+            }
             (ConnectionKind::Joiner, ConnectionState::Confirming) => {
                 self.confirmed_by_initiator(connection, queue, confirmation)
             }
@@ -214,7 +225,10 @@ impl Step<'_> {
             id,
             previous_hash,
             message,
-        } = peer(AgentMessage::decode(&plain), "an agent message that cannot be read")?
+        } = peer(
+            AgentMessage::decode(&plain),
+            "an agent message that cannot be read",
+        )?
         else {
             return Err(StepError::Peer("an agent message in the wrong envelope"));
         };
@@ -458,11 +472,7 @@ impl Step<'_> {
         Ok(())
     }
 
-    fn receipts(
-        &mut self,
-        connection: &Connection,
-        receipts: &[Receipt],
-    ) -> Result<(), CoreError> {
+    fn receipts(&mut self, connection: &Connection, receipts: &[Receipt]) -> Result<(), CoreError> {
         for receipt in receipts {
             let Some(hash) = self.tx.sent_hash(connection.id, receipt.id)? else {
                 continue;

@@ -55,7 +55,13 @@ impl Step<'_> {
         .to_bytes()?;
         for queue in self.tx.send_queues(connection.id)? {
             if queue.state == SendQueueState::Active {
-                self.push(queue.id, OutgoingKind::RatchetKey, id, true, envelope.clone())?;
+                self.push(
+                    queue.id,
+                    OutgoingKind::RatchetKey,
+                    id,
+                    true,
+                    envelope.clone(),
+                )?;
             }
         }
         Ok(())

@@ -18,7 +18,10 @@ use crate::protocol::{AMessage, AddedQueue, KeyedQueue, QueueAddress, QueueInfo,
 
 impl Step<'_> {
     /// One of the configured relays, at random, and another than these if there is one.
-    pub(crate) fn choose_relay(&mut self, avoid: &[RelayAddress]) -> Result<RelayAddress, CoreError> {
+    pub(crate) fn choose_relay(
+        &mut self,
+        avoid: &[RelayAddress],
+    ) -> Result<RelayAddress, CoreError> {
         let relays = &self.config.relays;
         let others: Vec<_> = relays
             .iter()
@@ -84,7 +87,12 @@ impl Step<'_> {
         replaces: Option<ReceiveQueueId>,
     ) -> Result<(), CoreError> {
         let mut avoid: Vec<_> = present.iter().map(|queue| queue.relay.clone()).collect();
-        avoid.extend(self.tx.send_queues(connection)?.into_iter().map(|queue| queue.relay));
+        avoid.extend(
+            self.tx
+                .send_queues(connection)?
+                .into_iter()
+                .map(|queue| queue.relay),
+        );
         let mut queue = self.new_receive_queue(connection, QueueMode::Messaging, &avoid)?;
         queue.replaces = replaces;
         queue.switch = ReceiveSwitch::Wanted;
@@ -283,7 +291,10 @@ impl Step<'_> {
     ) -> Result<(), CoreError> {
         for ready in used {
             let queues = self.tx.send_queues(connection.id)?;
-            let Some(mut queue) = queues.iter().find(|queue| is_at(queue, &ready.address)).cloned()
+            let Some(mut queue) = queues
+                .iter()
+                .find(|queue| is_at(queue, &ready.address))
+                .cloned()
             else {
                 self.dropped(connection.id, "an unknown queue was to be used");
                 continue;
@@ -397,7 +408,8 @@ impl Step<'_> {
         if let Some(mut queue) = self.receive_queue(id)? {
             if let Some(ids) = &queue.ids {
                 let relay = queue.relay.clone();
-                self.effects.push(Effect::Unsubscribe(relay, ids.recipient.clone()));
+                self.effects
+                    .push(Effect::Unsubscribe(relay, ids.recipient.clone()));
             }
             queue.state = ReceiveQueueState::Deleting;
             self.tx.save_receive_queue(&queue)?;

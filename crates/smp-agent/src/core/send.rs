@@ -1,9 +1,7 @@
 //! Sending: messages become encrypted bytes that lie in the store until a relay has them.
 
-use smp_protocol::{
-    BoxKey, ClientMessage, MessageFlags, NONCE_SIZE, PrivateHeader, RelayAddress,
-};
 use rand::Rng as _;
+use smp_protocol::{BoxKey, ClientMessage, MessageFlags, NONCE_SIZE, PrivateHeader, RelayAddress};
 
 use super::error::CoreError;
 use super::event::{Event, FailReason, UndeliveredReason};
@@ -136,7 +134,9 @@ impl Step<'_> {
         let body = self.seal(&queue, &outgoing)?;
         let request = Request::Send {
             sender: queue.sender_id.clone(),
-            key: self.authorises(&queue, &outgoing).then(|| queue.key.clone()),
+            key: self
+                .authorises(&queue, &outgoing)
+                .then(|| queue.key.clone()),
             flags: MessageFlags {
                 notification: outgoing.notify,
             },
@@ -158,9 +158,7 @@ impl Step<'_> {
     fn authorises(&self, queue: &SendQueue, outgoing: &Outgoing) -> bool {
         match queue.securing {
             Securing::Sender => true,
-            Securing::Recipient => {
-                queue.secured || outgoing.kind != OutgoingKind::Confirmation
-            }
+            Securing::Recipient => queue.secured || outgoing.kind != OutgoingKind::Confirmation,
             Securing::Never => false,
         }
     }
@@ -304,9 +302,9 @@ impl Step<'_> {
             }
             OutgoingKind::Message => {
                 let others = self.tx.send_queues(queue.connection)?;
-                let elsewhere = others.iter().any(|other| {
-                    other.id != queue.id && other.state == SendQueueState::Active
-                });
+                let elsewhere = others
+                    .iter()
+                    .any(|other| other.id != queue.id && other.state == SendQueueState::Active);
                 if !elsewhere {
                     let event = Event::NotDelivered {
                         id: outgoing.message_id,
@@ -330,7 +328,9 @@ impl Step<'_> {
         );
         if unfinished && queue.state == SendQueueState::New {
             let reason = match (connection.kind, refusal) {
-                (ConnectionKind::Initiator, _) if connection.state == ConnectionState::Confirming => {
+                (ConnectionKind::Initiator, _)
+                    if connection.state == ConnectionState::Confirming =>
+                {
                     FailReason::PeerGone
                 }
                 _ => FailReason::LinkGone,
@@ -371,4 +371,3 @@ impl Step<'_> {
         self.delete_receive_queues(id)
     }
 }
-

@@ -74,7 +74,10 @@ impl<'a> Step<'a> {
             .ok_or(CoreError::NoSuchConnection(id))
     }
 
-    pub(crate) fn receive_queue(&self, id: ReceiveQueueId) -> Result<Option<ReceiveQueue>, StoreError> {
+    pub(crate) fn receive_queue(
+        &self,
+        id: ReceiveQueueId,
+    ) -> Result<Option<ReceiveQueue>, StoreError> {
         self.tx.receive_queue(id)
     }
 
@@ -83,7 +86,11 @@ impl<'a> Step<'a> {
     }
 
     /// Tells the application, in the same transaction.
-    pub(crate) fn tell(&mut self, connection: ConnectionId, event: &Event) -> Result<(), StoreError> {
+    pub(crate) fn tell(
+        &mut self,
+        connection: ConnectionId,
+        event: &Event,
+    ) -> Result<(), StoreError> {
         self.tx.push_event(connection, self.now, &event.encode())?;
         self.effects.push(Effect::Events);
         Ok(())

@@ -1,8 +1,6 @@
 //! What each job asks of a relay, and what its outcome changes.
 
-use smp_protocol::{
-    DhSecret, QueueIds, QueueMode, QueueRequest, RelayAddress,
-};
+use smp_protocol::{DhSecret, QueueIds, QueueMode, QueueRequest, RelayAddress};
 
 use super::error::CoreError;
 use super::event::FailReason;
@@ -226,7 +224,9 @@ impl Step<'_> {
             sender: ids.sender_id.clone(),
         });
         if ids.mode.is_none() && queue.mode == QueueMode::Messaging {
-            return Err(StepError::Peer("the relay is too old for queues that senders secure"));
+            return Err(StepError::Peer(
+                "the relay is too old for queues that senders secure",
+            ));
         }
         // A relay chooses the link's id of an invitation; without one there is no short link.
         queue.link = link.and_then(|link| {
@@ -326,8 +326,7 @@ impl Step<'_> {
         let Some(connection) = self.tx.connection(id)? else {
             return Ok(());
         };
-        if connection.state != ConnectionState::Deleting
-            || !self.tx.receive_queues(id)?.is_empty()
+        if connection.state != ConnectionState::Deleting || !self.tx.receive_queues(id)?.is_empty()
         {
             return Ok(());
         }
