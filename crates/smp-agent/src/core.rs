@@ -29,7 +29,7 @@ mod send;
 mod step;
 mod work;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use rand::CryptoRng;
 use smp_protocol::{MessageId, RecipientId, RelayAddress};
@@ -79,7 +79,7 @@ pub struct Core {
     outputs: VecDeque<Output>,
     /// Messages that came when nothing could be kept; one a queue, since the relay waits for its
     /// acknowledgement.
-    stalled: HashMap<ReceiveQueueId, (MessageId, Vec<u8>)>,
+    stalled: BTreeMap<ReceiveQueueId, (MessageId, Vec<u8>)>,
     stalled_until: Option<Timestamp>,
     held_until: Option<Timestamp>,
     /// Since when relays have been out of reach.
@@ -105,7 +105,7 @@ impl Core {
             jobs: Jobs::default(),
             ready: VecDeque::new(),
             outputs: VecDeque::new(),
-            stalled: HashMap::new(),
+            stalled: BTreeMap::new(),
             stalled_until: None,
             held_until: None,
             down: HashMap::new(),
@@ -215,14 +215,13 @@ impl Core {
             return Ok(());
         }
         let kept = body.clone();
-        let message = id.clone();
         let result = self.try_step(now, |step| {
             let Some(queue) = step.receive_queue(queue)? else {
                 return Ok(());
             };
-            let id = queue.id;
-            step.receive(queue, message.clone(), body)?;
-            step.acknowledge(id, message);
+            let queue_id = queue.id;
+            step.receive(queue, id, body)?;
+            step.acknowledge(queue_id, id);
             Ok(())
         });
         match result {

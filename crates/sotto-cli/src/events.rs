@@ -1,9 +1,10 @@
-//! What `--events` writes, one JSON object a line, and the demo reads. docs/CLI.md describes each
-//! field. No address, id or key is in here.
+//! What `--json` and `--events` write, one JSON object a line, and the demo reads. docs/CLI.md
+//! describes each field. No network address, id or key is in here; what contacts are called, say and
+//! share goes to standard output alone ([`Event::is_personal`]).
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sotto::{AudioStatistics, LineStatistics, MediaLine, Statistics};
@@ -26,8 +27,84 @@ pub(crate) enum Event {
     Started {
         unix_ms: f64,
     },
+    /// A profile was made.
+    Profile {
+        name: String,
+        store: PathBuf,
+        key: KeyKind,
+    },
+    /// A link to give away.
+    Link {
+        kind: LinkKind,
+        short: Option<String>,
+        full: String,
+    },
+    /// Making a connection came further.
+    Progress {
+        contact: Option<String>,
+        step: String,
+    },
+    /// There is a connection with a contact.
+    Secured {
+        contact: String,
+        code: String,
+        post_quantum: bool,
+    },
+    /// A connection came to nothing.
+    Failed {
+        contact: Option<String>,
+        reason: String,
+    },
+    /// Somebody asks at the contact address to be connected.
+    Request {
+        name: String,
+        accepted: Option<bool>,
+    },
+    Contact(Box<ContactRecord>),
+    /// Messages and calls are waited for.
+    Listening,
+    Text {
+        contact: String,
+        text: String,
+        sent_unix_ms: Option<f64>,
+    },
+    /// A relay has the text.
+    Sent {
+        contact: String,
+    },
+    /// The contact's device has the text.
+    Delivered {
+        contact: String,
+    },
+    /// Something about a contact that its user should know.
+    Notice {
+        contact: Option<String>,
+        text: String,
+    },
+    Server {
+        kind: ServerKind,
+        address: String,
+        password: bool,
+    },
+    /// A step of a server's test.
+    ServerTest {
+        address: String,
+        step: String,
+        ok: bool,
+        /// Of all steps, with the last of them.
+        took_ms: Option<f64>,
+        error: Option<String>,
+    },
+    Exported {
+        file: PathBuf,
+    },
     Incoming {
         media: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        contact: Option<String>,
+    },
+    Calling {
+        contact: String,
     },
     Ringing,
     Superseded,
@@ -43,6 +120,8 @@ pub(crate) enum Event {
     ChannelClosed,
     Missed {
         reason: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        contact: Option<String>,
     },
     Statistics(Box<Figures>),
     Ended {
@@ -53,6 +132,88 @@ pub(crate) enum Event {
         status: u8,
         message: Option<String>,
     },
+}
+
+impl Event {
+    /// Whether it may tell who a contact is, or what it said or shared.
+    fn is_personal(&self) -> bool {
+        !matches!(
+            self,
+            Self::Started { .. }
+                | Self::Listening
+                | Self::Incoming { contact: None, .. }
+                | Self::Ringing
+                | Self::Superseded
+                | Self::Connecting
+                | Self::Connected { .. }
+                | Self::Interrupted
+                | Self::Resumed
+                | Self::BadMessage { .. }
+                | Self::ChannelClosed
+                | Self::Missed { contact: None, .. }
+                | Self::Statistics(_)
+                | Self::Ended { .. }
+                | Self::Exit { .. }
+        )
+    }
+
+    /// What may stand in a file of events.
+    fn impersonal(self) -> Option<Self> {
+        match self {
+            Self::Incoming { media, .. } => Some(Self::Incoming {
+                media,
+                contact: None,
+            }),
+            Self::Missed { reason, .. } => Some(Self::Missed {
+                reason,
+                contact: None,
+            }),
+            event => (!event.is_personal()).then_some(event),
+        }
+    }
+}
+
+/// What opens a profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum KeyKind {
+    Passphrase,
+    File,
+}
+
+/// What a link leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LinkKind {
+    /// One contact, once.
+    Invitation,
+    /// Any number of contacts, who ask.
+    Address,
+}
+
+/// What a server does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ServerKind {
+    /// Carries messages.
+    Smp,
+    /// Helps calls to connect: STUN or TURN.
+    Ice,
+}
+
+/// A contact in a list.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct ContactRecord {
+    pub(crate) name: String,
+    pub(crate) profile_name: Option<String>,
+    pub(crate) state: String,
+    pub(crate) post_quantum: bool,
+    pub(crate) verified: bool,
+    pub(crate) blocked: bool,
+    pub(crate) in_step: bool,
+    pub(crate) calls: String,
+    pub(crate) created_unix_ms: f64,
+    pub(crate) code: Option<String>,
 }
 
 /// Figures of a call, counted from its beginning.
@@ -235,9 +396,28 @@ fn line_name(line: MediaLine) -> &'static str {
 pub(crate) struct Journal {
     clock: Clock,
     out: Option<Box<dyn Write + Send>>,
+    personal: bool,
 }
 
 impl Journal {
+    /// Events go nowhere.
+    pub(crate) fn none(clock: Clock) -> Self {
+        Self {
+            clock,
+            out: None,
+            personal: false,
+        }
+    }
+
+    /// Everything goes to standard output, for whoever started the program.
+    pub(crate) fn to_output(clock: Clock) -> Self {
+        Self {
+            clock,
+            out: Some(Box::new(io::stdout())),
+            personal: true,
+        }
+    }
+
     /// `-` is standard error; without a path, events go nowhere.
     pub(crate) fn open(path: Option<&Path>, clock: Clock) -> Result<Self, Failure> {
         let out: Option<Box<dyn Write + Send>> = match path {
@@ -251,12 +431,23 @@ impl Journal {
                 }
             },
         };
-        Ok(Self { clock, out })
+        Ok(Self {
+            clock,
+            out,
+            personal: false,
+        })
     }
 
     /// Writes a line. If that fails the call goes on without events, and the user is told once.
     pub(crate) fn write(&mut self, event: Event) {
-        let Some(out) = &mut self.out else { return };
+        let event = if self.personal {
+            Some(event)
+        } else {
+            event.impersonal()
+        };
+        let (Some(out), Some(event)) = (&mut self.out, event) else {
+            return;
+        };
         let record = Record {
             t_ms: self.clock.elapsed_ms(),
             event,
@@ -265,7 +456,8 @@ impl Journal {
             .map_err(io::Error::from)
             .and_then(|mut line| {
                 line.push(b'\n');
-                out.write_all(&line)
+                out.write_all(&line)?;
+                out.flush()
             });
         if let Err(error) = written {
             self.out = None;
@@ -296,6 +488,25 @@ mod tests {
         );
         let read: Record = serde_json::from_str(&text).unwrap();
         assert!(matches!(read.event, Event::Statistics(figures) if figures.rtt_ms == Some(0.5)));
+    }
+
+    #[test]
+    fn a_file_of_events_tells_nothing_of_contacts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let mut journal = Journal::open(Some(&path), Clock::start()).unwrap();
+        journal.write(Event::Calling {
+            contact: "alice".to_owned(),
+        });
+        journal.write(Event::Incoming {
+            media: "audio".to_owned(),
+            contact: Some("alice".to_owned()),
+        });
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            !text.contains("alice") && text.contains("incoming"),
+            "{text}"
+        );
     }
 
     #[test]

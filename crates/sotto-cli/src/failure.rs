@@ -21,8 +21,14 @@ pub(crate) enum Status {
     Signalling = 5,
     /// A media file can't be used.
     Media = 6,
-    /// The call was declined, missed or cancelled before it was connected.
+    /// What was waited for did not come about: declined, missed or cancelled.
     NotConnected = 7,
+    /// There is no profile, or it can't be opened.
+    Profile = 8,
+    /// There is no such contact, it is not connected, or the link can't be used.
+    Contact = 9,
+    /// No server is configured, or one can't be used.
+    Server = 10,
 }
 
 impl Status {
@@ -36,11 +42,35 @@ impl Status {
             Signalling,
             Media,
             NotConnected,
+            Profile,
+            Contact,
+            Server,
         ]
         .into_iter()
         .find(|status| *status as i32 == code)
     }
 }
+
+/// What each status means, for `--help`.
+macro_rules! statuses {
+    () => {
+        "\
+Exit status:
+  0   done; of a call: it was connected and has ended
+  1   anything else
+  2   the command line can't work
+  3   timeout: nobody answered, it did not connect, or the connection was lost
+  4   security refused: no frame encryption, no AES-256-GCM, wrong certificate or key
+  5   bad signalling: it ended before the call was connected, or made no sense
+  6   bad media: a file can't be read or written
+  7   declined, missed or cancelled
+  8   the profile: there is none, wrong passphrase, in use, or damaged
+  9   the contact or the link: unknown, not connected, used already, or changed
+  10  the servers: none is configured, or one can't be used"
+    };
+}
+
+pub(crate) use statuses;
 
 impl From<Status> for ExitCode {
     fn from(status: Status) -> Self {
@@ -60,6 +90,14 @@ impl Failure {
         // One failure is one line, whatever a file name holds.
         let text = text.to_string().replace(['\n', '\r'], " ");
         Self { status, text }
+    }
+
+    pub(crate) fn usage(text: impl fmt::Display) -> Self {
+        Self::new(Status::Usage, text)
+    }
+
+    pub(crate) fn other(text: impl fmt::Display) -> Self {
+        Self::new(Status::Other, text)
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use call_media::video::{IvfReader, IvfWriter};
 use call_media::{WavSink, WavSource};
-use sotto::MediaStreams;
+use sotto::{CallMedia, MediaStreams};
 
 use crate::failure::{Failure, Status};
 
@@ -15,7 +15,7 @@ pub(crate) struct MediaFiles {
     #[arg(long, value_name = "IN.wav")]
     audio: Option<PathBuf>,
     /// Write the peer's sound there: WAV, 48 kHz, mono
-    #[arg(long, value_name = "OUT.wav")]
+    #[arg(long, visible_alias = "record", value_name = "OUT.wav")]
     audio_out: Option<PathBuf>,
     /// Send this video: VP8 in IVF, best with a key frame every second or two
     #[arg(long, value_name = "IN.ivf")]
@@ -29,9 +29,18 @@ pub(crate) struct MediaFiles {
 }
 
 impl MediaFiles {
-    /// Whether the call is to have video, either way.
-    pub(crate) fn has_video(&self) -> bool {
-        self.video.is_some() || self.video_out.is_some()
+    /// What the call is to have: video if there is a file for it, either way.
+    pub(crate) fn media(&self) -> CallMedia {
+        if self.video.is_some() || self.video_out.is_some() {
+            CallMedia::Video
+        } else {
+            CallMedia::Audio
+        }
+    }
+
+    /// Whether everything can be opened, before anybody is called or waited for.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        self.open().map(drop)
     }
 
     /// Opens everything. Inputs come first, so that a bad one leaves the outputs alone.

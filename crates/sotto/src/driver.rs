@@ -102,7 +102,7 @@ pub(crate) fn spawn<C: SignalChannel + 'static>(
 
 /// What the signal task passes to the driver.
 enum Signal {
-    Message(ReceivedMessage),
+    Message(Box<ReceivedMessage>),
     Sent { call_id: CallId, id: SentId },
     Receipt(SentId),
     Refused(String),
@@ -181,7 +181,7 @@ async fn send<C: SignalChannel>(channel: &mut C, outgoing: Outgoing) -> Option<S
 
 fn received_signal(received: Result<Incoming, ChannelError>) -> Signal {
     match received {
-        Ok(Incoming::Message(message)) => Signal::Message(message),
+        Ok(Incoming::Message(message)) => Signal::Message(Box::new(message)),
         Ok(Incoming::Receipt(id)) => Signal::Receipt(id),
         Ok(Incoming::Refused(refused)) => Signal::Refused(refused.to_string()),
         Ok(_) => Signal::Closed,
@@ -364,9 +364,10 @@ impl Driver {
     fn on_signal(&mut self, signal: Signal) {
         let now = Instant::now();
         match signal {
-            Signal::Message(ReceivedMessage {
-                message, sent_at, ..
-            }) => {
+            Signal::Message(received) => {
+                let ReceivedMessage {
+                    message, sent_at, ..
+                } = *received;
                 let age = sent_at.map_or(Duration::ZERO, age);
                 if let ChatEvent::Call(message) = message.into_event() {
                     self.engine.handle_message(now, message, age);

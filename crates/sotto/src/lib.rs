@@ -60,6 +60,7 @@
 //!
 //! `harness` is for this crate's benchmarks. It has no stable interface.
 
+mod account;
 mod config;
 mod driver;
 mod engine;
@@ -75,14 +76,24 @@ mod session;
 mod statistics;
 mod transport;
 
+pub use account::{
+    Account, AccountError, AccountEvent, AccountEvents, AccountOptions, CallPermission,
+    ConnectStage, Contact, ContactId, ContactProblem, ContactRequest, ContactState,
+    INVITATION_LIFE, Invitation, LINK_PATIENCE, LinkProblem, MissedCall, NotACode, SecurityCode,
+    ServerProblem, Servers, TextId,
+};
 pub use call_core::{
     EndReason, IceServer, IceServerError, MissedReason, PlaceError, Refusal, ServerListError,
     parse_servers,
 };
-pub use call_signal::{CallId, CallMedia, SignalChannel};
+pub use call_signal::{
+    CallId, CallMedia, DisplayName, MessageId, NameError, Profile, SignalChannel,
+};
 pub use config::{Config, ConfigError};
 pub use media::{MediaStreams, Source};
 pub use phone::{Call, CallError, CallEvent, Ended, IncomingCall, Phone, PhoneEvent};
+pub use smp_agent::core::{FailReason, Links, Step as ConnectStep, UndeliveredReason};
+pub use smp_agent::{RequestId, Routing, StoreError, StoreKey};
 pub use statistics::{AudioStatistics, FrameStatistics, Statistics};
 pub use transport::{
     DroppedDatagrams, LineStatistics, MediaLine, SrtpProfile, TransportStatistics,

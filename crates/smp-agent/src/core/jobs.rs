@@ -47,8 +47,8 @@ pub(crate) enum Pending {
     Resolved,
     /// This sender's key.
     SenderSecure,
-    /// A message.
-    Sent(OutgoingId),
+    /// A message, through this queue; it may belong to another by now.
+    Sent(OutgoingId, SendQueueId),
 }
 
 /// What becomes of a job after its request.

@@ -44,7 +44,7 @@ pub enum Output {
         /// The queue.
         recipient: RecipientId,
     },
-    /// There is something in [`Core::next_event`](super::Core::next_event).
+    /// There is something in [`Core::first_event`](super::Core::first_event).
     Events,
     /// Something that is worth showing and not worth keeping.
     Notice(Notice),

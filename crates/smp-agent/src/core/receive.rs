@@ -252,31 +252,23 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// A message that the ratchet does not open, and that is no copy of one that it did: it is
-    /// damaged, or the ratchets are out of step. A number that was used before, for another message,
-    /// means that the peer went back to an older state and uses keys twice.
+    /// A message that the ratchet does not open, and that is no copy of one that it did. The box
+    /// around it has shown that the peer made it, so that the ratchets are out of step. A number that
+    /// was used before, for another message, means that the peer went back to an older state and uses
+    /// keys twice.
     fn not_opened(
         &mut self,
         connection: &mut Connection,
         error: &DecryptError,
     ) -> Result<(), StepError> {
-        match error {
-            DecryptError::Duplicate
-            | DecryptError::Earlier(_)
-            | DecryptError::Header
-            | DecryptError::TooManySkipped(_)
-            | DecryptError::KemState
-            | DecryptError::WeakKey(_)
-            | DecryptError::Downgrade(_)
-                if connection.sync == RatchetSync::Ok =>
-            {
-                connection.sync = RatchetSync::Required;
-                self.tx.save_connection(connection)?;
-                self.tell(connection.id, &Event::OutOfStep)?;
-                Ok(())
-            }
-            _ => Err(StepError::Peer("a message that the ratchet does not open")),
+        if connection.sync != RatchetSync::Ok {
+            tracing::debug!(%error, "a message of the former keys, or a damaged one");
+            return Err(StepError::Peer("a message that the ratchet does not open"));
         }
+        connection.sync = RatchetSync::Required;
+        self.tx.save_connection(connection)?;
+        self.tell(connection.id, &Event::OutOfStep)?;
+        Ok(())
     }
 
     /// Puts a message into its place: tells it, or holds it until those before it are here.

@@ -78,6 +78,12 @@ impl Step<'_> {
         if self.tx.seen(connection.id, &peer_hash)? {
             return Ok(());
         }
+        if connection.state == ConnectionState::Confirming
+            && self.tx.ratchet(connection.id)?.is_some()
+        {
+            // Whoever sends new keys has this side's confirmation.
+            self.connected(connection)?;
+        }
         if connection.state != ConnectionState::Connected {
             return Err(StepError::Peer("new keys before the connection is made"));
         }

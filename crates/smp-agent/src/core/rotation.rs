@@ -253,7 +253,7 @@ impl Step<'_> {
                 continue;
             };
             queue.e2e_secret = Some(secret);
-            queue.sender_key = Some(keys.key.clone());
+            queue.sender_key = Some(keys.key);
             self.tx.save_receive_queue(&queue)?;
             self.work(Job::SecureReceive(queue.id));
         }

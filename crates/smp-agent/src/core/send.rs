@@ -142,7 +142,11 @@ impl Step<'_> {
             },
             body,
         };
-        Ok(Some((queue.relay, request, Pending::Sent(outgoing.id))))
+        Ok(Some((
+            queue.relay,
+            request,
+            Pending::Sent(outgoing.id, queue.id),
+        )))
     }
 
     /// Whether the peer could send before its queue here is secured: it may as soon as it has this
@@ -255,9 +259,11 @@ impl Step<'_> {
     pub(crate) fn not_delivered(
         &mut self,
         id: OutgoingId,
+        through: SendQueueId,
         refusal: &Refusal,
     ) -> Result<Next, CoreError> {
-        let Some(outgoing) = self.tx.outgoing(id)? else {
+        let outgoing = self.tx.outgoing(id)?;
+        let Some(outgoing) = outgoing.filter(|outgoing| outgoing.queue == through) else {
             return Ok(Next::Done);
         };
         let Some(mut queue) = self.send_queue(outgoing.queue)? else {

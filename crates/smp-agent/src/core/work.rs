@@ -28,7 +28,7 @@ impl Step<'_> {
                 let request = Request::Acknowledge {
                     recipient: ids.recipient,
                     key: queue.key,
-                    message: message.clone(),
+                    message: *message,
                 };
                 (queue.relay, request, Pending::Acknowledged)
             })),
@@ -129,7 +129,7 @@ impl Step<'_> {
                 self.link_resolved(*id, &sender, &data)
             }
             (Job::Send(id), Pending::SenderSecure, _) => Ok(self.sender_secured(*id)?),
-            (Job::Send(_), Pending::Sent(outgoing), _) => Ok(self.delivered(outgoing)?),
+            (Job::Send(_), Pending::Sent(outgoing, _), _) => Ok(self.delivered(outgoing)?),
             (Job::SetLink(id), _, _) => Ok(self.tx.set_setting(&link_to_set(*id), None)?),
             (Job::Acknowledge(..), _, _) => Ok(()),
             _ => Err(StepError::Peer("the relay answered something else")),
@@ -168,7 +168,9 @@ impl Step<'_> {
                 self.tx.set_setting(&link_to_set(*id), None)?;
                 Ok(Next::Done)
             }
-            (Job::Send(_), Pending::Sent(outgoing)) => self.not_delivered(*outgoing, &refusal),
+            (Job::Send(_), Pending::Sent(outgoing, queue)) => {
+                self.not_delivered(*outgoing, *queue, &refusal)
+            }
             (Job::Send(id), _) => self.sender_not_secured(*id, &refusal),
             _ => Ok(Next::Later),
         }

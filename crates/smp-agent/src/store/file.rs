@@ -7,6 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use std::sync::{Mutex, PoisonError};
+
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
@@ -162,6 +164,7 @@ const RENEWED: &str = "-new";
 
 /// A database in memory, without key.
 pub(super) fn in_memory() -> Result<Connection, StoreError> {
+    initialise()?;
     prepared(Connection::open_in_memory()?, None)
 }
 
@@ -217,12 +220,25 @@ fn not_copied(error: rusqlite::Error) -> StoreError {
 
 /// Opens a database and undoes what was left half done. `None` opens it without encryption.
 pub(super) fn connect(path: &Path, key: Option<&FileKey>) -> Result<Connection, StoreError> {
+    initialise()?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = prepared(Connection::open_with_flags(path, flags)?, key)?;
     // Nothing was read by now; this finds out whether the key is right.
     let read = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
     read.map_err(wrong_key)?;
     Ok(connection)
+}
+
+/// Lets the library begin its work before two threads make it begin at once: the one that comes
+/// second would find some of its functions missing.
+fn initialise() -> Result<(), StoreError> {
+    static BEGUN: Mutex<bool> = Mutex::new(false);
+    let mut begun = BEGUN.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*begun {
+        Connection::open_in_memory()?.execute_batch("PRAGMA cipher_log_level = NONE")?;
+        *begun = true;
+    }
+    Ok(())
 }
 
 /// Takes SQLite's lock, which is kept from now on.

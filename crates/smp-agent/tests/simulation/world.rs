@@ -23,7 +23,7 @@ pub(crate) const MINUTE: i64 = 60 * SECOND;
 pub(crate) const HOUR: i64 = 60 * MINUTE;
 
 /// More things than this never happen in one run.
-const MAX_STEPS: u64 = 30_000;
+const MAX_STEPS: u64 = 12_000;
 
 /// Nothing that is under way pauses longer than this, clocks that go back included.
 const QUIET: i64 = 2 * HOUR + 10 * MINUTE;

@@ -1,46 +1,43 @@
-//! `sotto call`: one call, with its signalling on standard input and output.
+//! `sotto call`: one call, with a contact or with its signalling on standard input and output.
 
 mod channel;
+pub(crate) mod contact;
 mod desk;
-mod outcome;
+pub(crate) mod outcome;
+pub(crate) mod talk;
 
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use sotto::{Config, ConfigError, IceServer};
+use sotto::CallMedia;
 use tokio::runtime::Builder;
 
 use self::desk::Desk;
-use crate::clock::Clock;
-use crate::events::{Event, Journal};
-use crate::failure::{Failure, Status};
-use crate::live::Live;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::network::{DIRECT, NetworkArgs, shows_address};
+use crate::out::Out;
 use crate::streams::MediaFiles;
 
-/// Make one call. Standard input and output carry chat messages and nothing else, one a line, so
-/// that any program can carry the signalling.
+/// Call a contact; or make one call whose messages another program carries: then standard input and
+/// output carry chat messages and nothing else, one a line.
 #[derive(Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub(crate) struct CallArgs {
-    /// What carries the signalling
-    #[arg(long, value_enum, default_value_t = Signal::Stdio)]
-    signal: Signal,
-    /// Which side of the call this is
+    /// The contact to call, as `sotto contacts` shows it
+    #[arg(value_name = "NAME")]
+    contact: Option<String>,
+    /// What carries the signalling [default: smp with NAME, stdio without]
+    #[arg(long, value_enum)]
+    signal: Option<Signal>,
+    /// Without NAME: which side of the call this is
     #[arg(long = "as", value_enum)]
-    role: Role,
+    role: Option<Role>,
     #[command(flatten)]
     files: MediaFiles,
-    /// STUN or TURN server, one each time: stun:host:port, turn:user:password@host:port
-    #[arg(long, value_name = "URL")]
-    ice: Vec<String>,
-    /// Let nothing but relayed addresses leave this machine; needs a TURN server
-    #[arg(long)]
-    relay_only: bool,
-    /// Use this local address, one each time; otherwise every address that is not loopback
-    #[arg(long, value_name = "ADDR")]
-    bind: Vec<IpAddr>,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// Hang up this long after the call is connected
     #[arg(long, value_name = "N", value_parser = seconds)]
     seconds: Option<Duration>,
@@ -58,25 +55,24 @@ pub(crate) struct CallArgs {
     events: Option<PathBuf>,
 }
 
-const EXAMPLES: &str = "\
-Exit status:
-  0  the call was connected and has ended
-  1  anything else
-  2  the command line can't work
-  3  timeout: nobody answered, it did not connect, or the connection was lost
-  4  security refused: no frame encryption, no AES-256-GCM, wrong certificate or key
-  5  bad signalling: it ended before the call was connected, or made no sense
-  6  bad media: a file can't be read or written
-  7  declined, missed or cancelled before the call was connected
-
-Example, a call of ten seconds between two processes joined by pipes:
+const EXAMPLES: &str = concat!(
+    "\
+Examples, a call of ten seconds to a contact who runs `sotto listen`:
+  sotto call bob --audio hello.wav --record heard.wav --seconds 10
+The same between two processes joined by pipes, without contacts:
   mkfifo back
   sotto call --as caller --audio hello.wav --seconds 10 < back |
-    sotto call --as callee --audio-out heard.wav --events events.jsonl > back";
+    sotto call --as callee --audio-out heard.wav --events events.jsonl > back
+
+",
+    crate::failure::statuses!()
+);
 
 /// What carries the signalling.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Signal {
+    /// Message relays, to a contact.
+    Smp,
     /// Standard input and output, one chat message a line.
     Stdio,
 }
@@ -90,34 +86,38 @@ enum Role {
     Callee,
 }
 
+/// Which call it is to be.
+enum Way<'a> {
+    Contact(&'a str),
+    Stdio(Role),
+}
+
 /// Runs the command.
-pub(crate) fn run(args: &CallArgs, clock: Clock) -> Result<(), Failure> {
-    let config = args.config()?;
+pub(crate) fn run(args: &CallArgs, context: &Context) -> Result<(), Failure> {
+    match args.way()? {
+        Way::Contact(name) => contact::run(args, name, context),
+        Way::Stdio(_) if context.json() => Err(Failure::usage(
+            "--json needs the NAME of a contact: standard output carries the signalling; see --events",
+        )),
+        Way::Stdio(role) => over_stdio(args, role, context),
+    }
+}
+
+fn over_stdio(args: &CallArgs, role: Role, context: &Context) -> Result<(), Failure> {
+    let config = args.network.whole_config()?;
     // Before anything is sent, so that the peer's phone does not ring for a file that is not there.
     let streams = args.files.open()?;
-    let mut journal = Journal::open(args.events.as_deref(), clock)?;
-    journal.write(Event::Started {
-        unix_ms: crate::clock::unix_ms(std::time::Instant::now()),
-    });
-    let live = Live::new(false);
-    let events_on_stderr = args.events.as_deref() == Some(Path::new("-"));
-    let mut live = if events_on_stderr {
-        live.without_figures()
-    } else {
-        live
-    };
-    if !config.relay_only && !is_local(&config.bind) {
-        live.say(
-            "sotto: a direct call: the peer learns this machine's addresses (see --relay-only)",
-        );
+    let mut out = Out::with_events(args.events.as_deref(), context)?;
+    if shows_address(&config) {
+        out.say(DIRECT);
     }
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(Status::Other, error))?;
+        .map_err(Failure::other)?;
     let result = runtime.block_on(async {
-        let mut desk = Desk::open(args, config, &mut journal, &mut live)?;
-        let result = match args.role {
+        let mut desk = Desk::open(args, config, &mut out)?;
+        let result = match role {
             Role::Caller => desk.place(streams).await,
             Role::Callee => desk.answer(streams).await,
         };
@@ -126,49 +126,42 @@ pub(crate) fn run(args: &CallArgs, clock: Clock) -> Result<(), Failure> {
     });
     // A read of standard input may still be waiting for a line that never comes.
     runtime.shutdown_background();
-    journal.write(match &result {
-        Ok(()) => Event::Exit {
-            status: 0,
-            message: None,
-        },
-        Err(failure) => {
-            let message = Some(failure.to_string());
-            Event::Exit {
-                status: failure.status as u8,
-                message,
-            }
-        }
-    });
+    out.record_exit(&result);
     result
 }
 
 impl CallArgs {
-    fn config(&self) -> Result<Config, Failure> {
-        // There is no other kind yet.
-        let Signal::Stdio = self.signal;
-        let usage = |text: &str| Failure::new(Status::Usage, text);
-        if self.role == Role::Caller && (self.ring.is_some() || self.decline) {
-            return Err(usage("--ring and --decline are for the callee"));
+    fn way(&self) -> Result<Way<'_>, Failure> {
+        let usage = |text: &str| Err(Failure::usage(text));
+        match (&self.contact, self.signal, self.role) {
+            (Some(_), Some(Signal::Stdio), _) => usage(
+                "--signal stdio takes no NAME: whoever carries the messages knows where they go",
+            ),
+            (Some(_), _, Some(_)) => {
+                usage("--as is for --signal stdio: who names a contact is the caller")
+            }
+            (Some(_), ..) if self.ring.is_some() || self.decline => {
+                usage("--ring and --decline are for the callee; see `sotto listen`")
+            }
+            (Some(name), ..) => Ok(Way::Contact(name)),
+            (None, Some(Signal::Smp), _) => usage("--signal smp needs the NAME of a contact"),
+            (None, Some(Signal::Stdio), None) => {
+                usage("--signal stdio needs --as caller or --as callee")
+            }
+            (None, None, None) => usage(
+                "name the contact to call, or choose --as caller or --as callee for \
+                       signalling on standard input and output",
+            ),
+            (None, _, Some(Role::Caller)) if self.ring.is_some() || self.decline => {
+                usage("--ring and --decline are for the callee")
+            }
+            (None, _, Some(role)) => Ok(Way::Stdio(role)),
         }
-        let config = Config {
-            // The value is not repeated: it may hold a password.
-            ice_servers: sotto::parse_servers(&self.ice.join("\n"))
-                .map_err(|error| usage(&format!("--ice: {error}")))?,
-            relay_only: self.relay_only,
-            bind: self.bind.clone(),
-            ..Config::default()
-        };
-        // The SDK says so as well, but only after files were opened.
-        if config.relay_only && !config.ice_servers.iter().any(IceServer::is_relay) {
-            return Err(Failure::new(Status::Usage, ConfigError::NoRelay));
-        }
-        Ok(config)
     }
-}
 
-/// Whether nothing but loopback addresses are used.
-fn is_local(bind: &[IpAddr]) -> bool {
-    !bind.is_empty() && bind.iter().all(IpAddr::is_loopback)
+    fn media(&self) -> CallMedia {
+        self.files.media()
+    }
 }
 
 /// A number of seconds, with a fraction or without.

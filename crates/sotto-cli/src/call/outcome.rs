@@ -5,7 +5,7 @@ use sotto::{EndReason, Ended, MissedReason, Refusal};
 use crate::failure::{Failure, Status};
 
 /// What comes of a call that has ended.
-pub(super) fn of_ended(ended: &Ended, was_connected: bool) -> Result<(), Failure> {
+pub(crate) fn of_ended(ended: &Ended, was_connected: bool) -> Result<(), Failure> {
     let (status, text) = match ended.reason {
         EndReason::HungUp | EndReason::PeerHungUp if was_connected => return Ok(()),
         EndReason::HungUp => (
@@ -70,7 +70,7 @@ fn refused(refusal: Refusal) -> &'static str {
 }
 
 /// What comes of a call that stopped ringing.
-pub(super) fn of_missed(reason: MissedReason) -> Failure {
+pub(crate) fn of_missed(reason: MissedReason) -> Failure {
     let (status, text) = match reason {
         MissedReason::Expired => (
             Status::Timeout,
@@ -91,7 +91,7 @@ pub(super) fn of_missed(reason: MissedReason) -> Failure {
 }
 
 /// The signalling ended while no call was going on.
-pub(super) fn channel_closed() -> Failure {
+pub(crate) fn channel_closed() -> Failure {
     Failure::new(
         Status::Signalling,
         "bad signalling: it ended before the call was connected",
@@ -99,7 +99,7 @@ pub(super) fn channel_closed() -> Failure {
 }
 
 /// As `--events` names it.
-pub(super) fn end_name(reason: EndReason) -> &'static str {
+pub(crate) fn end_name(reason: EndReason) -> &'static str {
     match reason {
         EndReason::HungUp => "hung_up",
         EndReason::Declined => "declined",
@@ -123,7 +123,7 @@ pub(super) fn end_name(reason: EndReason) -> &'static str {
 }
 
 /// As `--events` names it.
-pub(super) fn missed_name(reason: MissedReason) -> &'static str {
+pub(crate) fn missed_name(reason: MissedReason) -> &'static str {
     match reason {
         MissedReason::Expired => "expired",
         MissedReason::Cancelled => "cancelled",

@@ -2,28 +2,30 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use netem::{Forwarder, ForwarderConfig};
+use netem::ForwarderConfig;
+use rustix::process::{Pid, kill_process};
 use tokio::fs::File;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
-use super::candidates;
+use super::timeline::Timeline;
+use super::{over_smp, over_stdio};
 use crate::events::{Event, Figures, Record};
 use crate::failure::{Failure, Status};
 use crate::live::Live;
+use crate::stop::{Stop, until};
 
 /// What both sides send, within the output directory.
 pub(super) const REFERENCE: &str = "spoken.wav";
 
 /// For a call within this machine to connect.
-const CONNECT_SECONDS: u64 = 45;
+pub(super) const CONNECT_SECONDS: u64 = 45;
 
 /// For the other side to end after the first one has.
 const GRACE: Duration = Duration::from_secs(10);
@@ -37,6 +39,16 @@ pub(super) struct Plan {
     pub(super) video: Option<PathBuf>,
     pub(super) length: Duration,
     pub(super) network: Option<ForwarderConfig>,
+    pub(super) signal: Signal,
+}
+
+/// What carries the signalling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signal {
+    /// Message relays, so many.
+    Smp { relays: u8 },
+    /// This process, between the two.
+    Stdio,
 }
 
 /// One of the two processes.
@@ -68,7 +80,15 @@ impl Side {
         format!("{}-heard.wav", self.name())
     }
 
-    fn in_network(self) -> netem::Side {
+    /// What is this side's of a pair.
+    pub(super) fn of_mut<T>(self, [caller, callee]: &mut [T; 2]) -> &mut T {
+        match self {
+            Self::Caller => caller,
+            Self::Callee => callee,
+        }
+    }
+
+    pub(super) fn in_network(self) -> netem::Side {
         match self {
             Self::Caller => netem::Side::A,
             Self::Callee => netem::Side::B,
@@ -81,6 +101,8 @@ impl Side {
 pub(super) struct Recording {
     pub(super) caller: Vec<Figures>,
     pub(super) callee: Vec<Figures>,
+    /// How the call came about; over relays alone.
+    pub(super) timeline: Option<Timeline>,
 }
 
 impl Recording {
@@ -120,61 +142,16 @@ impl Recording {
 
 /// Makes the call.
 pub(super) async fn run(plan: &Plan, live: &mut Live) -> Result<Recording, Failure> {
-    let forwarder = match plan.network {
-        None => None,
-        Some(config) => {
-            let forwarder = Forwarder::start(config).context("the disturbed network")?;
-            Some(Arc::new(forwarder))
-        }
-    };
-    let (stop, stopped) = watch::channel(false);
-    let (told, mut tales) = mpsc::channel(64);
-    let mut callee = plan.start(Side::Callee)?;
-    let mut caller = plan.start(Side::Caller)?;
-    for (side, from, to) in [
-        (Side::Caller, caller.stdout.take(), callee.stdin.take()),
-        (Side::Callee, callee.stdout.take(), caller.stdin.take()),
-    ] {
-        let pipes = from.zip(to).context("a process without pipes");
-        let (from, to) = pipes?;
-        tokio::spawn(carry(side, from, to, forwarder.clone(), stopped.clone()));
+    match plan.signal {
+        Signal::Stdio => over_stdio::run(plan, live).await,
+        Signal::Smp { relays } => over_smp::run(plan, relays, live).await,
     }
-    for (side, child) in [(Side::Caller, &mut caller), (Side::Callee, &mut callee)] {
-        let errors = child
-            .stderr
-            .take()
-            .context("a process without standard error")?;
-        let log = plan.out.join(format!("{}.jsonl", side.name()));
-        let log = File::create(&log)
-            .await
-            .with_context(|| log.display().to_string())?;
-        tokio::spawn(listen(side, errors, log, told.clone()));
-    }
-    drop(told);
-    let mut watcher = Watcher::new(live, stop);
-    watcher.watch(&mut tales, &mut caller, &mut callee).await?;
-    watcher.conclude()
 }
 
 impl Plan {
-    fn start(&self, side: Side) -> anyhow::Result<Child> {
-        let program = std::env::current_exe().context("this program's own file")?;
-        let mut command = Command::new(program);
-        command.args([
-            "call",
-            "--signal",
-            "stdio",
-            "--as",
-            side.name(),
-            "--events",
-            "-",
-        ]);
-        command.args([
-            "--bind",
-            "127.0.0.1",
-            "--timeout",
-            &CONNECT_SECONDS.to_string(),
-        ]);
+    /// Adds what both ways of signalling have in common: media, addresses, patience.
+    pub(super) fn add_call_options(&self, command: &mut Command, side: Side) {
+        command.args(["--bind", "127.0.0.1"]);
         command.arg("--audio").arg(self.out.join(REFERENCE));
         command.arg("--audio-out").arg(self.out.join(side.heard()));
         if let Some(video) = &self.video {
@@ -188,68 +165,46 @@ impl Plan {
                 .arg("--seconds")
                 .arg(self.length.as_secs_f64().to_string());
         }
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
-            .kill_on_drop(true)
-            .spawn()
-            .context("a second process")
+    }
+
+    /// Where the events of a side are kept.
+    pub(super) async fn log(&self, side: Side) -> anyhow::Result<File> {
+        let path = self.out.join(format!("{}.jsonl", side.name()));
+        File::create(&path)
+            .await
+            .with_context(|| path.display().to_string())
     }
 }
 
-/// Carries chat messages from one process to the other.
-async fn carry(
-    side: Side,
-    from: ChildStdout,
-    mut to: ChildStdin,
-    forwarder: Option<Arc<Forwarder>>,
-    mut stopped: watch::Receiver<bool>,
-) {
-    let mut lines = BufReader::new(from).lines();
-    let mut end = None;
-    loop {
-        let line = tokio::select! {
-            line = lines.next_line() => match line {
-                Ok(Some(line)) => line,
-                _ => break,
-            },
-            Ok(()) = stopped.changed() => match end.take() {
-                Some(end) => end,
-                // No call yet: the end of the signalling ends the process.
-                None => break,
-            },
-        };
-        if end.is_none() {
-            end = candidates::end_of_same_call(&line);
-        }
-        let mut line = match &forwarder {
-            Some(forwarder) => {
-                candidates::redirect(&line, |real| forwarder.expose(side.in_network(), real).ok())
-            }
-            None => line,
-        };
-        line.push('\n');
-        if to.write_all(line.as_bytes()).await.is_err() || to.flush().await.is_err() {
-            break;
-        }
-    }
+/// This program, once more.
+pub(super) fn this_program() -> anyhow::Result<Command> {
+    let program = std::env::current_exe().context("this program's own file")?;
+    let mut command = Command::new(program);
+    command.kill_on_drop(true);
+    Ok(command)
 }
 
-/// What a process says on standard error.
-enum Tale {
+/// What a process says.
+pub(super) enum Tale {
     Record(Side, Record),
     Message(Side, String),
 }
 
-async fn listen(side: Side, errors: ChildStderr, mut log: File, told: mpsc::Sender<Tale>) {
-    let mut lines = BufReader::new(errors).lines();
+/// Tells each line that a process writes; those that are events are kept in `log` as well.
+pub(super) async fn listen(
+    side: Side,
+    from: impl AsyncRead + Unpin,
+    mut log: Option<File>,
+    told: mpsc::Sender<Tale>,
+) {
+    let mut lines = BufReader::new(from).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         let tale = match serde_json::from_str(&line) {
             Ok(record) => {
-                // The report does without the log if it can't be written.
-                let _ = log.write_all(format!("{line}\n").as_bytes()).await;
+                if let Some(log) = &mut log {
+                    // The report does without the log if it can't be written.
+                    let _ = log.write_all(format!("{line}\n").as_bytes()).await;
+                }
                 Tale::Record(side, record)
             }
             Err(_) => Tale::Message(side, line),
@@ -258,14 +213,20 @@ async fn listen(side: Side, errors: ChildStderr, mut log: File, told: mpsc::Send
             break;
         }
     }
-    let _ = log.flush().await;
+    if let Some(mut log) = log {
+        let _ = log.flush().await;
+    }
 }
 
 /// Follows the two processes to their end.
-struct Watcher<'a> {
+pub(super) struct Watcher<'a> {
     live: &'a mut Live,
     stop: watch::Sender<bool>,
+    signals: Stop,
     recording: Recording,
+    /// How the call came about, if it goes over relays: then nothing but a signal ends it.
+    timeline: Option<&'a mut Timeline>,
+    ending: bool,
     messages: [VecDeque<String>; 2],
     connected: Option<Instant>,
     ended: [Option<ExitStatus>; 2],
@@ -274,11 +235,20 @@ struct Watcher<'a> {
 }
 
 impl<'a> Watcher<'a> {
-    fn new(live: &'a mut Live, stop: watch::Sender<bool>) -> Self {
+    /// `stop` is set when the call is to end.
+    pub(super) fn new(
+        live: &'a mut Live,
+        stop: watch::Sender<bool>,
+        signals: Stop,
+        timeline: Option<&'a mut Timeline>,
+    ) -> Self {
         Self {
             live,
             stop,
+            signals,
             recording: Recording::default(),
+            timeline,
+            ending: false,
             messages: Default::default(),
             connected: None,
             ended: [None; 2],
@@ -287,14 +257,12 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    async fn watch(
+    pub(super) async fn watch(
         &mut self,
         tales: &mut mpsc::Receiver<Tale>,
         caller: &mut Child,
         callee: &mut Child,
     ) -> Result<(), Failure> {
-        let mut interrupt = signal(tokio::signal::unix::SignalKind::interrupt())?;
-        let mut terminate = signal(tokio::signal::unix::SignalKind::terminate())?;
         let mut talking = true;
         while talking || self.ended.contains(&None) {
             let [caller_ended, callee_ended] = self.ended;
@@ -310,8 +278,7 @@ impl<'a> Watcher<'a> {
                 status = callee.wait(), if callee_ended.is_none() => {
                     self.on_end(Side::Callee, status);
                 }
-                _ = interrupt.recv() => self.end_call(),
-                _ = terminate.recv() => self.end_call(),
+                () = self.signals.wanted() => self.end_call(),
                 () = until(self.kill_at) => {
                     self.kill_at = None;
                     // One that has ended meanwhile can't be killed.
@@ -319,12 +286,16 @@ impl<'a> Watcher<'a> {
                     let _ = callee.start_kill();
                 }
             }
+            if std::mem::take(&mut self.ending) && self.timeline.is_some() {
+                terminate(caller);
+                terminate(callee);
+            }
         }
         Ok(())
     }
 
     /// The recording, or why a process failed.
-    fn conclude(self) -> Result<Recording, Failure> {
+    pub(super) fn conclude(self) -> Result<Recording, Failure> {
         if let Some(failure) = self.failure {
             return Err(failure);
         }
@@ -346,11 +317,15 @@ impl<'a> Watcher<'a> {
 
     /// Both sides are told that the call is over.
     fn end_call(&mut self) {
-        self.stop.send_replace(true);
+        self.ending |= !self.stop.send_replace(true);
         self.kill_at.get_or_insert(Instant::now() + GRACE);
     }
 
     fn on_record(&mut self, side: Side, record: Record) {
+        let timeline = self.timeline.as_mut();
+        if let Some(line) = timeline.and_then(|timeline| timeline.on_call(side, &record.event)) {
+            self.live.progress(line);
+        }
         match record.event {
             Event::Statistics(figures) => {
                 if let (Side::Callee, Some(connected), false) =
@@ -362,8 +337,10 @@ impl<'a> Watcher<'a> {
             }
             Event::Connected { srtp_profile } if side == Side::Callee => {
                 self.connected = Some(Instant::now());
-                self.live
-                    .progress(format_args!("connected: {srtp_profile}"));
+                if self.timeline.is_none() {
+                    self.live
+                        .progress(format_args!("connected: {srtp_profile}"));
+                }
             }
             Event::Interrupted => self.live.progress("connection lost, waiting …"),
             Event::Resumed => self.live.progress("connection is back"),
@@ -384,8 +361,7 @@ impl<'a> Watcher<'a> {
     }
 
     fn on_message(&mut self, side: Side, line: String) {
-        let [caller, callee] = &mut self.messages;
-        let messages = if side == Side::Caller { caller } else { callee };
+        let messages = side.of_mut(&mut self.messages);
         messages.push_back(line);
         if messages.len() > MESSAGES {
             messages.pop_front();
@@ -394,8 +370,7 @@ impl<'a> Watcher<'a> {
 
     fn on_end(&mut self, side: Side, status: std::io::Result<ExitStatus>) {
         let status = status.unwrap_or_default();
-        let [caller, callee] = &mut self.ended;
-        *(if side == Side::Caller { caller } else { callee }) = Some(status);
+        *side.of_mut(&mut self.ended) = Some(status);
         self.kill_at.get_or_insert(Instant::now() + GRACE);
         if !status.success() {
             self.end_call();
@@ -403,13 +378,11 @@ impl<'a> Watcher<'a> {
     }
 }
 
-fn signal(kind: tokio::signal::unix::SignalKind) -> Result<tokio::signal::unix::Signal, Failure> {
-    tokio::signal::unix::signal(kind).map_err(|error| Failure::new(Status::Other, error))
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
+/// Asks a process to end, unless it has.
+fn terminate(child: &Child) {
+    let id = child.id().and_then(|id| i32::try_from(id).ok());
+    if let Some(pid) = id.and_then(Pid::from_raw) {
+        // It may end at this moment.
+        let _ = kill_process(pid, rustix::process::Signal::TERM);
     }
 }

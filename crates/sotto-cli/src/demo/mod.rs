@@ -3,11 +3,15 @@
 mod candidates;
 mod conduct;
 mod measure;
+mod over_smp;
+mod over_stdio;
 mod pesq;
+mod relay;
 mod report;
 mod speech;
 mod summary;
 mod svg;
+mod timeline;
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -15,20 +19,22 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use netem::{ForwarderConfig, Jitter, LinkConfig, Loss, Probability};
 use tokio::runtime::Builder;
 
-use self::conduct::{Recording, Side};
+use self::conduct::{Recording, Side, Signal};
 use self::measure::Heard;
 use self::speech::Speech;
 use self::summary::Summary;
 use crate::call::seconds;
+use crate::context::Context;
 use crate::failure::{Failure, Status};
 use crate::live::Live;
 
-/// Call from one process of this machine to another with recorded speech, show how it goes, and
-/// write a report with the figures. Needs no sound card and no network.
+/// Make two profiles on this machine and a message relay between them, connect them by a link, call
+/// with recorded speech, show how it goes, and write a report with the figures. Needs no sound card
+/// and no network.
 #[derive(Args)]
 #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub(crate) struct DemoArgs {
@@ -53,16 +59,30 @@ pub(crate) struct DemoArgs {
     /// Delay each packet further by a random time up to this
     #[arg(long, value_name = "MS", default_value_t = 0.0, value_parser = delay_ms)]
     jitter: f64,
-    /// Print one JSON object instead of the table
-    #[arg(long)]
-    json: bool,
+    /// What carries the signalling [default: smp; stdio with --loss, --delay and --jitter, which
+    /// can be had with it alone]
+    #[arg(long, value_enum)]
+    signal: Option<Way>,
+    /// With --signal smp: two relays, one for each side, so that neither sees both
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    relays: u8,
+}
+
+/// What carries the signalling.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Way {
+    /// A message relay within this process, between two profiles.
+    Smp,
+    /// This process, between two processes without profiles.
+    Stdio,
 }
 
 const EXAMPLES: &str = "\
-Example, ten seconds over a network that loses every tenth packet:
+Examples, over two relays; ten seconds over a network that loses every tenth packet:
+  sotto demo --relays 2
   sotto demo --seconds 10 --loss 10 --delay 40 --jitter 20 --out demo-out
 
-Speech quality is PESQ wideband and needs the Python package pesq: in the interpreter .venv/bin/python
+With --json one JSON object is printed instead of the table. Speech quality is PESQ wideband and needs the Python package pesq: in the interpreter .venv/bin/python
 of the project, or in the one that the environment variable SOTTO_PYTHON names.";
 
 /// Shortest call where the user does not say.
@@ -72,7 +92,8 @@ const SHORTEST: Duration = Duration::from_secs(10);
 const TAIL: Duration = Duration::from_secs(1);
 
 /// Runs the command.
-pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
+pub(crate) fn run(args: &DemoArgs, context: &Context) -> Result<(), Failure> {
+    let signal = args.signal()?;
     let mut live = Live::new(true);
     let speech = Speech::open(args.audio.as_deref())?;
     let length = args
@@ -82,7 +103,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let mut spoken = speech.filling(length.saturating_sub(TAIL));
     // The files are played in a loop for the sake of short videos; the speech is not to begin anew.
     speech::write(&args.out.join(conduct::REFERENCE), &spoken, TAIL * 3)?;
-    let recording = record(args, length, &mut live)?;
+    let recording = record(args, length, signal, &mut live)?;
     live.progress("measuring …");
     let length = recording.length();
     spoken.truncate(speech::samples_in(length));
@@ -94,7 +115,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
         .with_context(|| report.display().to_string())?;
     live.clear();
     live.say(format_args!("report: {}", report.display()));
-    let text = if args.json {
+    let text = if context.json() {
         summary.json()
     } else {
         summary.table()
@@ -104,7 +125,12 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn record(args: &DemoArgs, length: Duration, live: &mut Live) -> Result<Recording, Failure> {
+fn record(
+    args: &DemoArgs,
+    length: Duration,
+    signal: Signal,
+    live: &mut Live,
+) -> Result<Recording, Failure> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
@@ -114,11 +140,35 @@ fn record(args: &DemoArgs, length: Duration, live: &mut Live) -> Result<Recordin
         video: args.video.clone(),
         length,
         network: args.forwarder(),
+        signal,
     };
     runtime.block_on(conduct::run(&plan, live))
 }
 
 impl DemoArgs {
+    /// A disturbed network needs its addresses in the signalling, which over relays nobody else can
+    /// read.
+    fn signal(&self) -> Result<Signal, Failure> {
+        let disturbed = self.forwarder().is_some();
+        match self.signal {
+            Some(Way::Smp) if disturbed => Err(Failure::usage(
+                "--loss, --delay and --jitter need --signal stdio: over relays nobody between the \
+                 two can read where media are to go",
+            )),
+            Some(Way::Stdio) if self.relays > 1 => {
+                Err(Failure::usage("--relays is for --signal smp"))
+            }
+            None if disturbed && self.relays > 1 => Err(Failure::usage(
+                "--loss, --delay and --jitter need --signal stdio, which has no relays",
+            )),
+            Some(Way::Stdio) => Ok(Signal::Stdio),
+            None if disturbed => Ok(Signal::Stdio),
+            Some(Way::Smp) | None => Ok(Signal::Smp {
+                relays: self.relays,
+            }),
+        }
+    }
+
     /// `None`: the two sides send to each other directly.
     fn forwarder(&self) -> Option<ForwarderConfig> {
         if self.loss == 0.0 && self.delay == 0.0 && self.jitter == 0.0 {

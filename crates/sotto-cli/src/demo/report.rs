@@ -5,7 +5,8 @@ use call_media::{SAMPLE_RATE, measure};
 use super::conduct::{Recording, Side};
 use super::measure::Heard;
 use super::summary::Summary;
-use super::svg::{Plot, Series, Wave, escape, waveforms};
+use super::svg::{Bar, Plot, Series, Wave, bars_over_time, escape, waveforms};
+use super::timeline::Timeline;
 use super::{BothHeard, heard_by};
 use crate::events::Figures;
 
@@ -29,6 +30,10 @@ pub(super) fn html(
         .map(plot_section)
         .collect();
     let waves = wave_section(spoken, heard, seconds);
+    let signalling = recording
+        .timeline
+        .as_ref()
+        .map_or_else(String::new, signalling);
     format!(
         r#"<!doctype html>
 <html lang="en">
@@ -41,7 +46,7 @@ pub(super) fn html(
 <p class="about">A call of {seconds:.1} s between two processes; network: {network}.</p>
 <div class="tiles">{tiles}</div>
 <section class="scroll"><h2>Figures</h2>{table}</section>
-<div class="grid2">{plots}</div>
+{signalling}<div class="grid2">{plots}</div>
 {waves}
 <footer>sotto {version}. Each side's figures are of what it received, and its packets and frames of
 what it sent. Delay from mouth to ear is measured from the two recordings, second by
@@ -145,6 +150,36 @@ fn plot_section(plot: &Plot) -> String {
         plot.title,
         LEGEND,
         plot.draw()
+    )
+}
+
+/// How the call came about.
+fn signalling(timeline: &Timeline) -> String {
+    let bars: Vec<Bar> = timeline
+        .steps
+        .iter()
+        .map(|step| Bar {
+            name: step.step.clone(),
+            class: step.side.unwrap_or("spoken"),
+            start: (step.at_ms - step.took_ms) / 1000.0,
+            end: step.at_ms / 1000.0,
+        })
+        .collect();
+    let relays = match timeline.relays {
+        1 => "one message relay".to_owned(),
+        relays => format!("{relays} message relays, with private routing"),
+    };
+    let keys = if timeline.post_quantum {
+        "The connection has post-quantum keys."
+    } else {
+        "The connection has no post-quantum keys."
+    };
+    let picture = bars_over_time("Steps from the first process to the first sound", &bars);
+    format!(
+        "<section class=\"steps\"><h2>Signalling over {relays}</h2><p class=\"legend\">\
+         <span class=\"key caller\"><i>by the caller</i></span>\
+         <span class=\"key callee\"><i>by the callee</i></span>\
+         <span class=\"key spoken\"><i>by both</i></span> {keys}</p>{picture}</section>\n"
     )
 }
 

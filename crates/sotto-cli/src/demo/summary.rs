@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::conduct::{Recording, Side};
+use super::timeline::{Step, Timeline};
 use super::{BothHeard, heard_by};
 use crate::events::Figures;
 
@@ -16,10 +17,21 @@ pub(super) struct Summary {
     pub(super) loss_percent: f64,
     #[serde(skip)]
     pub(super) network: String,
+    /// How the call came about; null without message relays.
+    pub(super) signalling: Option<Signalling>,
     #[serde(flatten)]
     pub(super) worst: SideSummary,
     pub(super) caller: SideSummary,
     pub(super) callee: SideSummary,
+}
+
+/// What happened before media flowed.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Signalling {
+    pub(super) relays: u8,
+    pub(super) post_quantum: bool,
+    pub(super) call_to_ring_ms: Option<f64>,
+    pub(super) steps: Vec<Step>,
 }
 
 /// One side: what it sent, and what it received of the other.
@@ -67,6 +79,7 @@ impl Summary {
             seconds,
             loss_percent,
             network,
+            signalling: recording.timeline.as_ref().map(Signalling::new),
             worst,
             caller,
             callee,
@@ -127,10 +140,39 @@ impl Summary {
             "\n{:.1} s; network: {}",
             self.seconds, self.network
         ));
+        lines.extend(self.signalling.as_ref().map(Signalling::line));
         if self.worst.pesq_wb.is_none() {
             lines.push("Speech quality was not measured: see `sotto demo --help`.".to_owned());
         }
         lines.join("\n")
+    }
+}
+
+impl Signalling {
+    fn new(timeline: &Timeline) -> Self {
+        Self {
+            relays: timeline.relays,
+            post_quantum: timeline.post_quantum,
+            call_to_ring_ms: timeline.call_to_ring_ms,
+            steps: timeline.steps.clone(),
+        }
+    }
+
+    /// What the steps come to.
+    fn line(&self) -> String {
+        let relays = if self.relays == 1 {
+            "relay"
+        } else {
+            "relays, with private routing"
+        };
+        let keys = if self.post_quantum { "on" } else { "off" };
+        let seconds = self.steps.iter().map(|step| step.at_ms).fold(0.0, f64::max) / 1000.0;
+        format!(
+            "signalling over {} {relays}; post-quantum keys: {keys}; from the call to ringing: {}; \
+             from nothing to the first sound: {seconds:.2} s",
+            self.relays,
+            ms(self.call_to_ring_ms),
+        )
     }
 }
 

@@ -147,6 +147,48 @@ pub(super) fn waveforms(title: &str, waves: &[Wave], seconds: f64) -> String {
     svg
 }
 
+/// One step in [`bars_over_time`].
+pub(super) struct Bar {
+    pub(super) name: String,
+    pub(super) class: &'static str,
+    /// In seconds.
+    pub(super) start: f64,
+    /// In seconds.
+    pub(super) end: f64,
+}
+
+/// Steps one below the other, each as a bar from its begin to its end.
+pub(super) fn bars_over_time(title: &str, bars: &[Bar]) -> String {
+    const ROW: f64 = 20.0;
+    /// Room for names, which stand left of the bars.
+    const NAMES: f64 = 330.0;
+    /// Room for times, which stand right of them.
+    const TIMES: f64 = 70.0;
+    let height = TOP + ROW * bars.len() as f64 + BOTTOM;
+    let seconds = bars.iter().map(|bar| bar.end).fold(0.0, f64::max);
+    let x = Scale::new(seconds, NAMES, WHOLE - TIMES);
+    let mut svg = open(WHOLE, height, title);
+    time_axis(&mut svg, &x, seconds, height);
+    for (row, bar) in bars.iter().enumerate() {
+        let top = TOP + ROW * row as f64;
+        let (from, to) = (x.at(bar.start), x.at(bar.end));
+        // A step that took no time is still to be seen.
+        let width = (to - from).max(2.0);
+        let (class, name) = (bar.class, escape(&bar.name));
+        let (middle, took) = (top + ROW / 2.0 + 4.0, (bar.end - bar.start) * 1000.0);
+        let _ = write!(
+            svg,
+            r#"<text class="label end" x="{}" y="{middle:.1}">{name}</text><rect class="wave {class}" x="{from:.1}" y="{:.1}" width="{width:.1}" height="{}"/><text class="tick" x="{:.1}" y="{middle:.1}">{took:.0} ms</text>"#,
+            NAMES - 8.0,
+            top + 4.0,
+            ROW - 8.0,
+            from + width + 5.0,
+        );
+    }
+    svg.push_str("</svg>");
+    svg
+}
+
 /// For text in HTML and SVG.
 pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
@@ -227,6 +269,22 @@ mod tests {
             ticks(20.0, 80.0).collect::<Vec<_>>(),
             [0.0, 20.0, 40.0, 60.0, 80.0]
         );
+    }
+
+    #[test]
+    fn a_step_that_took_no_time_is_seen() {
+        let bar = |start, end| Bar {
+            name: "a<b".to_owned(),
+            class: "caller",
+            start,
+            end,
+        };
+        let svg = bars_over_time("Steps", &[bar(0.0, 1.0), bar(1.0, 1.0)]);
+        assert!(
+            svg.contains("a&lt;b") && svg.contains(r#"width="2.0""#),
+            "{svg}"
+        );
+        assert!(!bars_over_time("Steps", &[]).contains("NaN"));
     }
 
     #[test]

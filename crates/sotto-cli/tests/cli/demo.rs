@@ -55,16 +55,68 @@ fn a_demo_prints_its_figures_and_writes_a_report() {
     ] {
         assert!(out.join(file).is_file(), "{file}");
     }
+    let signalling = &figures["signalling"];
+    assert_eq!(
+        (&signalling["relays"], &signalling["post_quantum"]),
+        (&1.into(), &true.into())
+    );
+    assert!(
+        signalling["call_to_ring_ms"].as_f64() > Some(0.0),
+        "{signalling}"
+    );
+    let steps = signalling["steps"].as_array().expect("steps");
+    let names: Vec<&str> = steps
+        .iter()
+        .filter_map(|step| step["step"].as_str())
+        .collect();
+    for step in [
+        "relay started",
+        "two profiles made",
+        "link made",
+        "the link is read",
+        "rings",
+    ] {
+        assert!(names.contains(&step), "{step} in {names:?}");
+    }
+    assert!(
+        steps
+            .iter()
+            .all(|step| step["took_ms"].as_f64() >= Some(0.0))
+    );
     let report = fs::read_to_string(out.join("report.html")).expect("a report");
-    assert_eq!(report.matches("<svg").count(), 5);
+    assert_eq!(report.matches("<svg").count(), 6);
     // Nothing is loaded from elsewhere.
     assert!(!report.contains("<script") && !report.contains("src="));
 }
 
 #[test]
+fn a_demo_over_two_relays_connects_and_calls() {
+    let (figures, _folder) = demo(&["--relays", "2"]);
+    let signalling = &figures["signalling"];
+    assert_eq!(
+        (&signalling["relays"], &signalling["post_quantum"]),
+        (&2.into(), &true.into())
+    );
+    assert!(
+        figures["frames_decrypted"].as_u64() > Some(200),
+        "{figures}"
+    );
+}
+
+#[test]
+fn a_demo_without_relays_is_the_old_one() {
+    let (figures, folder) = demo(&["--signal", "stdio"]);
+    assert_eq!(figures["signalling"], Value::Null);
+    let report = folder.path().join("out").join("report.html");
+    let report = fs::read_to_string(report).expect("a report");
+    assert_eq!(report.matches("<svg").count(), 5);
+}
+
+#[test]
 fn a_disturbed_network_is_seen_in_the_figures() {
-    let (figures, _folder) = demo(&["--loss", "20", "--delay", "100", "--jitter", "10"]);
-    assert_eq!(figures["loss_percent"], 20.0);
+    let (figures, _folder) = demo(&["--loss", "8", "--delay", "100", "--jitter", "10"]);
+    assert_eq!(figures["signalling"], Value::Null);
+    assert_eq!(figures["loss_percent"], 8.0);
     assert!(figures["packets_lost"].as_u64() > Some(5), "{figures}");
     assert!(
         figures["mouth_to_ear_ms"].as_f64() > Some(100.0),
