@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use sotto::{AccountEvent, CallMedia, ContactId, IncomingCall};
+use sotto::{AccountEvent, CallId, CallMedia, ContactId, IncomingCall, MissedCall, MissedReason};
 use tokio::time::Instant;
 
 use crate::call::contact::Rest;
@@ -147,17 +147,17 @@ impl Listening<'_> {
         }
     }
 
-    async fn on_call(&mut self, contact: ContactId, mut call: IncomingCall) -> Result<(), Failure> {
+    async fn on_call(&mut self, contact: ContactId, call: IncomingCall) -> Result<(), Failure> {
         let name = self.session.teller().name(contact).await;
         let media = media_name(call.media());
         let text = format!("{name} calls: {media}");
         self.session.out.tell(incoming(name.clone(), media), text);
         let wanted = match self.answer {
             Answer::Auto => Ring::Answer,
-            Answer::No => self.ring(&mut call, None).await,
+            Answer::No => self.ring(call.id(), None).await,
             Answer::Ask => {
                 self.session.out.say("y answers, n lets it ring …");
-                self.ring(&mut call, Keys::open()).await
+                self.ring(call.id(), Keys::open()).await
             }
         };
         match wanted {
@@ -169,24 +169,14 @@ impl Listening<'_> {
                     "the call was not answered",
                 ))
             }
-            Ring::Over(reason) => {
-                let event = Event::Missed {
-                    reason: outcome::missed_name(reason).to_owned(),
-                    contact: Some(name.clone()),
-                };
-                self.session
-                    .out
-                    .tell(event, format_args!("missed a call of {name}"));
-                Err(outcome::of_missed(reason))
-            }
+            Ring::Over(reason) => Err(outcome::of_missed(reason)),
         }
     }
 
-    /// Until somebody decides, or the call rings no more.
-    async fn ring(&mut self, call: &mut IncomingCall, mut keys: Option<Keys>) -> Ring {
+    /// Until somebody decides, or the call rings no more, which is shown.
+    async fn ring(&mut self, call: CallId, mut keys: Option<Keys>) -> Ring {
         loop {
             tokio::select! {
-                reason = call.cancelled() => return Ring::Over(reason),
                 key = key(&mut keys) => match key {
                     b'y' | b'Y' => return Ring::Answer,
                     b'n' | b'N' => return Ring::Declined,
@@ -194,7 +184,13 @@ impl Listening<'_> {
                 },
                 event = self.session.events.next() => match event {
                     // Another one calls: this one is first.
-                    Some(event) => self.session.show(event).await,
+                    Some(event) => {
+                        let over = missed(&event, call);
+                        self.session.show(event).await;
+                        if let Some(reason) = over {
+                            return Ring::Over(reason);
+                        }
+                    }
                     None => return Ring::Declined,
                 },
                 () = until(self.end_at) => return Ring::Declined,
@@ -229,9 +225,21 @@ impl Listening<'_> {
     }
 }
 
+/// Why a call rings no more, if this event tells it.
+fn missed(event: &AccountEvent, call: CallId) -> Option<MissedReason> {
+    match event {
+        AccountEvent::Missed {
+            call_id,
+            reason: MissedCall::Call(reason),
+            ..
+        } if *call_id == call => Some(*reason),
+        _ => None,
+    }
+}
+
 /// What became of a ringing call.
 enum Ring {
     Answer,
     Declined,
-    Over(sotto::MissedReason),
+    Over(MissedReason),
 }
