@@ -58,6 +58,9 @@ impl Step<'_> {
         if queue.state != ReceiveQueueState::New {
             return Ok(None);
         }
+        // A store that takes no writes could not keep the answer, and the queue would be created
+        // again and again: it stops here.
+        self.tx.save_receive_queue(&queue)?;
         let new_link = self.new_link(&queue)?;
         let (request, corr_id, link) = match new_link {
             Some(NewLink {
