@@ -27,8 +27,11 @@ impl Terminal {
         let words: Vec<String> = words
             .map(|word| format!("'{}'", word.to_str().expect("UTF-8")))
             .collect();
+        // Without a shell in between, which a key like Ctrl-C would end as well.
+        let line = format!("exec {}", words.join(" "));
         let mut child = Command::new("script")
-            .args(["-qefc", &words.join(" "), "/dev/null"])
+            .args(["-qefc", &line, "/dev/null"])
+            .env("SHELL", "/bin/sh")
             .env_remove("SOTTO_PASSPHRASE")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
